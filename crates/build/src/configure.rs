@@ -1,0 +1,587 @@
+//! Configuring: running the scripts of a stage's packages, and keeping what they did.
+//!
+//! The lower of the sandbox is the merged tree of everything unpacked, with a dpkg database that
+//! says so. What the scripts did is read back from the upper, normalised, and kept as the
+//! difference to the unpacked tree. Its key is a function of the packages alone.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use kasmforge_digest::StepKey;
+use kasmforge_sandbox::{Outcome, Owner, Root};
+use kasmforge_spec::{Debconf, Slim};
+use kasmforge_store::Store;
+use kasmforge_tree::{Entry, FOLDER_TIME, Node, Tree, TreePath};
+use serde::{Deserialize, Serialize};
+
+use crate::content::{Pool, Writer};
+use crate::database::{self, Triggers};
+use crate::farm::{self, FarmError};
+use crate::merge::{self, Collision};
+use crate::normalise::{self, Applied};
+use crate::script::{self, Failure, Follower};
+use crate::unpack::{ALIASES, Package};
+use crate::upper::Reading;
+use crate::{Event, Observer, slim};
+
+/// The file of a step's folder that holds its record.
+const RECORD: &str = "configured.json";
+
+/// Says that no service may be started while scripts run (policy 9.3.3.2).
+const POLICY_RC_D: &str = "usr/sbin/policy-rc.d";
+
+/// A stage whose packages are all unpacked, and what its scripts made of it.
+#[derive(Debug)]
+pub(crate) struct Configured {
+    /// Everything in the stage after its scripts ran.
+    pub(crate) tree: Tree,
+    /// The newest time of anything in it.
+    pub(crate) epoch: i64,
+    /// Which normalisers did something.
+    pub(crate) normalised: Vec<Applied>,
+    /// All packages of the stage and of those below, for their triggers.
+    pub(crate) packages: Vec<Package>,
+    /// Programs that tried to become another user.
+    pub(crate) identities: Vec<String>,
+}
+
+/// What a step's folder holds of a configured stage.
+#[derive(Serialize, Deserialize)]
+struct Record {
+    /// What the scripts changed in the merged tree.
+    layer: Tree,
+    /// Contents that kasmforge itself put there, and that scripts left alone.
+    generated: Tree,
+    normalised: Vec<Applied>,
+    identities: Vec<String>,
+}
+
+/// A stage that could not be configured.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigureError {
+    /// Two packages ship the same path.
+    #[error(transparent)]
+    Collision(#[from] Collision),
+    /// The tree could not be made real.
+    #[error("cannot lay out the packages for their scripts")]
+    Farm(#[from] FarmError),
+    /// The sandbox could not run.
+    #[error("cannot run the maintainer scripts")]
+    Sandbox(#[from] kasmforge_sandbox::Error),
+    /// A script failed.
+    #[error("{}", failed_text(failures, tail))]
+    Scripts {
+        /// The package, and what dpkg says of it.
+        failures: Vec<(String, String)>,
+        /// The last lines of the output.
+        tail: String,
+        /// Where all of the output is.
+        log: PathBuf,
+    },
+    /// A script left a private key.
+    #[error(
+        "the scripts left a private key in /{path}: everyone who gets the image would have it; \
+         leave the package out that makes it, or make the key when the container starts"
+    )]
+    PrivateKey {
+        /// The path in the image.
+        path: String,
+    },
+    /// What the scripts did could not be read or kept.
+    #[error("cannot keep what the scripts did ({})", path.display())]
+    Keep {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] kasmforge_store::Error),
+}
+
+fn failed_text(failures: &[(String, String)], tail: &str) -> String {
+    let mut text = String::from("a maintainer script failed");
+    for (package, what) in failures {
+        text.push_str(&format!("\n  package {package}: {what}"));
+    }
+    text.push_str("\n  its last words:");
+    for line in tail.lines() {
+        text.push_str(&format!("\n  | {line}"));
+    }
+    text
+}
+
+/// For each package, by its stem, the paths it lost to one that replaces it.
+type Lost = BTreeMap<String, Vec<TreePath>>;
+
+/// Packages merged over what is below them.
+struct Merged {
+    tree: Tree,
+    lost: Lost,
+}
+
+impl Merged {
+    fn with(mut self, generated: &Tree) -> Tree {
+        for (path, entry) in generated.iter() {
+            self.tree.insert(path.clone(), entry.clone());
+        }
+        self.tree.complete_parents();
+        self.tree
+    }
+}
+
+/// What is configured, and on what.
+pub(crate) struct Stage<'a> {
+    pub(crate) key: StepKey,
+    pub(crate) below: Option<&'a Configured>,
+    /// The stage's own packages, in canonical order.
+    pub(crate) packages: &'a [Package],
+    pub(crate) slim: &'a Slim,
+    pub(crate) debconf: &'a [Debconf],
+    pub(crate) architecture: &'a str,
+}
+
+impl Stage<'_> {
+    /// Configures the stage, or finds it configured. `pool` holds the contents of everything
+    /// unpacked and below, and gains those made here.
+    pub(crate) fn configure(
+        &self,
+        store: &Store,
+        pool: &mut Pool,
+        observer: &dyn Observer,
+    ) -> Result<Configured, ConfigureError> {
+        let folder = store.tree_path(&self.key);
+        if let Some(record) = load(&folder) {
+            observer.event(Event::Reused {
+                what: "configured stage",
+            });
+            pool.add(&folder, &record.generated);
+            let merged = self.merged()?.with(&record.generated);
+            return Ok(self.configured(merged, &folder, record, pool));
+        }
+        let step = store.temporary_folder()?;
+        let keep = |source| ConfigureError::Keep {
+            path: step.path().into(),
+            source,
+        };
+        let merged = self.merged()?;
+        let generated = {
+            let mut writer = Writer::new(step.path()).map_err(keep)?;
+            self.generate(&merged.lost, &mut writer, pool)
+                .map_err(keep)?
+        };
+        pool.add(step.path(), &generated);
+        let merged = merged.with(&generated);
+        let (record, log) = self.run(store, &merged, generated, pool, step.path(), observer)?;
+        let text = serde_json::to_vec(&record).map_err(|error| keep(io::Error::other(error)))?;
+        fs::write(step.path().join("log"), log).map_err(keep)?;
+        fs::write(step.path().join(RECORD), text).map_err(keep)?;
+        store.remove_tree(&self.key)?;
+        pool.forget(step.path());
+        let folder = store.keep_tree(step, &self.key)?;
+        pool.add(&folder, &record.generated);
+        Ok(self.configured(merged, &folder, record, pool))
+    }
+
+    fn configured(
+        &self,
+        mut tree: Tree,
+        folder: &Path,
+        record: Record,
+        pool: &mut Pool,
+    ) -> Configured {
+        pool.add(folder, &record.layer);
+        tree.remove(&path(POLICY_RC_D));
+        tree.overlay(&record.layer);
+        let mut packages = self
+            .below
+            .map_or(Vec::new(), |below| below.packages.clone());
+        packages.extend(self.packages.iter().cloned());
+        Configured {
+            tree,
+            epoch: self.epoch(),
+            normalised: record.normalised,
+            packages,
+            identities: record.identities,
+        }
+    }
+
+    /// The newest time of any file the stage's packages ship: what scripts make gets it.
+    fn epoch(&self) -> i64 {
+        let below = self.below.map_or(0, |below| below.epoch);
+        let times = self.packages.iter().flat_map(|package| package.tree.iter());
+        let newest = times
+            .filter(|(_, entry)| !entry.is_folder())
+            .map(|(_, entry)| entry.mtime);
+        newest.max().unwrap_or(0).max(below)
+    }
+
+    /// The tree scripts see at first, but for what kasmforge writes into it.
+    fn merged(&self) -> Result<Merged, ConfigureError> {
+        let empty = Tree::new();
+        let below = self.below.map_or(&empty, |below| &below.tree);
+        let packages: Vec<(&Package, Tree)> = self
+            .packages
+            .iter()
+            .map(|package| (package, merge::slimmed(package, self.slim)))
+            .collect();
+        let (mut tree, lost) = merge::merge(below, &packages)?;
+        for alias in ALIASES {
+            let real = path(&format!("usr/{alias}"));
+            let link = path(alias);
+            if tree.get(&real).is_some() && tree.get(&link).is_none() {
+                let target = format!("usr/{alias}");
+                tree.insert(link, Entry::symlink(target.as_bytes(), FOLDER_TIME));
+            }
+        }
+        for mount in ["dev", "proc", "sys", "run", "tmp"] {
+            if tree.get(&path(mount)).is_none() {
+                let mode = if mount == "tmp" { 0o1777 } else { 0o755 };
+                tree.insert(path(mount), Entry::new(mode, FOLDER_TIME, Node::Directory));
+            }
+        }
+        tree.complete_parents();
+        Ok(Merged { tree, lost })
+    }
+
+    /// dpkg's database, and what else stands in the tree only because kasmforge writes it.
+    fn generate(&self, lost: &Lost, writer: &mut Writer<'_>, pool: &Pool) -> io::Result<Tree> {
+        let mut tree = Tree::new();
+        let epoch = self.epoch();
+        let mut put = |at: &str, mode: u32, text: &str| {
+            let shape = Entry::new(mode, epoch, Node::Directory);
+            writer
+                .keep(text.as_bytes(), shape)
+                .map(|entry| tree.insert(path(at), entry))
+        };
+        let old = match self.below {
+            Some(below) => pool.read(&below.tree, &path("var/lib/dpkg/status"))?,
+            None => None,
+        };
+        let old = String::from_utf8_lossy(&old.unwrap_or_default()).into_owned();
+        let own: Vec<&Package> = self.packages.iter().collect();
+        put("var/lib/dpkg/status", 0o644, &database::status(&old, &own))?;
+        let before = self.below.map_or(&[][..], |below| &below.packages);
+        let before_triggers = Triggers::of(before);
+        let own_triggers = Triggers::of(own.iter().copied());
+        let all = Triggers::of(before.iter().chain(self.packages));
+        put("var/lib/dpkg/triggers/File", 0o644, &all.file_text())?;
+        for (name, interested) in &all.named {
+            let lines: String = interested.iter().map(|who| format!("{who}\n")).collect();
+            put(&format!("var/lib/dpkg/triggers/{name}"), 0o644, &lines)?;
+        }
+        let pending = own_triggers.unincorporated(&before_triggers, &own);
+        put("var/lib/dpkg/triggers/Unincorp", 0o644, &pending)?;
+        put("var/lib/dpkg/info/format", 0o644, "1\n")?;
+        if self.below.is_none() {
+            for name in ["available", "diversions", "statoverride"] {
+                put(&format!("var/lib/dpkg/{name}"), 0o644, "")?;
+            }
+        }
+        let foreign: std::collections::BTreeSet<&str> = before
+            .iter()
+            .chain(self.packages)
+            .map(|package| package.architecture.as_str())
+            .filter(|one| *one != "all" && *one != self.architecture)
+            .collect();
+        if !foreign.is_empty() {
+            let lines: String = std::iter::once(self.architecture)
+                .chain(foreign)
+                .map(|one| format!("{one}\n"))
+                .collect();
+            put("var/lib/dpkg/arch", 0o644, &lines)?;
+        }
+        if let Some(rules) = slim::dpkg_configuration(self.slim) {
+            put(slim::DPKG_CONFIGURATION, 0o644, &rules)?;
+        }
+        put(POLICY_RC_D, 0o755, "#!/bin/sh\nexit 101\n")?;
+        for package in self.packages {
+            let lost = lost.get(&package.stem).map_or(&[][..], Vec::as_slice);
+            self.slim_database(package, lost, writer, pool, &mut tree)?;
+        }
+        Ok(tree)
+    }
+
+    /// dpkg's list and sums of a package, without what [slim] leaves out of it and what it lost to
+    /// a package that replaces it.
+    fn slim_database(
+        &self,
+        package: &Package,
+        lost: &[TreePath],
+        writer: &mut Writer<'_>,
+        pool: &Pool,
+        tree: &mut Tree,
+    ) -> io::Result<()> {
+        let epoch = self.epoch();
+        let keeps = |shown: &str| {
+            TreePath::new(shown.as_bytes())
+                .map(|path| crate::unpack::through_aliases(&path))
+                .is_ok_and(|path| {
+                    path.is_root() || (slim::keeps(self.slim, &path) && !lost.contains(&path))
+                })
+        };
+        if package.list.iter().all(|shown| keeps(shown)) {
+            return Ok(());
+        }
+        let mut put = |name: &str, text: String| -> io::Result<()> {
+            let at = path(&format!("var/lib/dpkg/info/{}.{name}", package.stem));
+            let entry = writer.keep(text.as_bytes(), Entry::new(0o644, epoch, Node::Directory))?;
+            tree.insert(at, entry);
+            Ok(())
+        };
+        let list = package.list.iter().filter(|shown| keeps(shown));
+        put("list", list.map(|shown| format!("{shown}\n")).collect())?;
+        let sums = path(&format!("var/lib/dpkg/info/{}.md5sums", package.stem));
+        if let Some(bytes) = pool.read(&package.tree, &sums)? {
+            let text = String::from_utf8_lossy(&bytes).into_owned();
+            let lines = text.lines().filter(|line| {
+                line.split_once(char::is_whitespace)
+                    .is_none_or(|(_, at)| keeps(at.trim_start()))
+            });
+            put("md5sums", lines.map(|line| format!("{line}\n")).collect())?;
+        }
+        Ok(())
+    }
+
+    fn run(
+        &self,
+        store: &Store,
+        merged: &Tree,
+        generated: Tree,
+        pool: &mut Pool,
+        step: &Path,
+        observer: &dyn Observer,
+    ) -> Result<(Record, Vec<u8>), ConfigureError> {
+        let room = store.temporary_folder()?;
+        let [lower, upper, work] = ["lower", "upper", "work"].map(|name| room.path().join(name));
+        let keep = |source| ConfigureError::Keep {
+            path: room.path().into(),
+            source,
+        };
+        for folder in [&lower, &upper, &work] {
+            fs::create_dir(folder).map_err(keep)?;
+        }
+        let clock = std::time::Instant::now();
+        farm::plant(merged, pool, &lower)?;
+        tracing::debug!(seconds = clock.elapsed().as_secs_f64(), "planted");
+        let started = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| {
+                i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+            });
+        let clock = std::time::Instant::now();
+        let (outcome, follower) = self.sandbox(merged, [&lower, &upper, &work], observer)?;
+        tracing::debug!(seconds = clock.elapsed().as_secs_f64(), "scripts ran");
+        let clock = std::time::Instant::now();
+        farm::open_folders(&upper).map_err(keep)?;
+        let mut writer = Writer::new(step).map_err(keep)?;
+        let reading = Reading {
+            root: &upper,
+            epoch: self.epoch(),
+            started,
+            writer: &mut writer,
+        };
+        let read = reading.read(&outcome).map_err(keep)?;
+        pool.add(step, &read.layer);
+        let mut tree = merged.clone();
+        for folder in &read.opaque {
+            let hidden: Vec<TreePath> = tree.below(folder).map(|(path, _)| path.clone()).collect();
+            for path in hidden {
+                tree.remove(&path);
+            }
+        }
+        tree.overlay(&read.layer);
+        self.judge(&tree, pool, &outcome, &follower, step)?;
+        let normalised = self
+            .normalise(&mut tree, &read.layer, &mut writer)
+            .map_err(keep)?;
+        let mut base = merged.clone();
+        base.remove(&path(POLICY_RC_D));
+        tree.remove(&path(POLICY_RC_D));
+        let layer = tree.since(&base);
+        pool.add(step, &layer);
+        refuse_private_keys(&layer, pool)?;
+        let identities = outcome
+            .identity_changes
+            .iter()
+            .map(|change| {
+                let arguments: Vec<_> = change
+                    .arguments
+                    .iter()
+                    .map(|one| one.to_string_lossy())
+                    .collect();
+                format!("{} ({})", change.program.display(), arguments.join(" "))
+            })
+            .collect();
+        // An overlay leaves a folder behind that nobody may open.
+        farm::open_folders(&work).map_err(keep)?;
+        drop(room);
+        tracing::debug!(seconds = clock.elapsed().as_secs_f64(), "read back");
+        Ok((
+            Record {
+                layer,
+                generated,
+                normalised,
+                identities,
+            },
+            follower.log,
+        ))
+    }
+
+    fn sandbox(
+        &self,
+        merged: &Tree,
+        [lower, upper, work]: [&Path; 3],
+        observer: &dyn Observer,
+    ) -> Result<(Outcome, Follower), ConfigureError> {
+        let owners: Vec<Owner> = merged
+            .iter()
+            .filter(|(_, entry)| (entry.uid, entry.gid) != (0, 0))
+            .map(|(path, entry)| Owner {
+                path: path.as_path().to_owned(),
+                uid: entry.uid,
+                gid: entry.gid,
+            })
+            .collect();
+        let own: Vec<&Package> = self.packages.iter().collect();
+        let program = script::program(&own, self.debconf, self.epoch());
+        let mut follower = Follower::default();
+        let total = self.packages.len();
+        let mut done = 0;
+        let mut output = |bytes: &[u8]| {
+            follower.take(bytes, &mut |progress| {
+                if matches!(progress, script::Progress::Configure(_)) {
+                    done += 1;
+                }
+                let (verb, package) = match &progress {
+                    script::Progress::Preinst(package) => ("preparing", package),
+                    script::Progress::Configure(package) => ("configuring", package),
+                    script::Progress::Triggers(package) => ("triggers of", package),
+                };
+                observer.event(Event::Script {
+                    verb,
+                    package,
+                    done,
+                    total,
+                });
+            });
+        };
+        let root = Root { lower, upper, work };
+        let outcome = kasmforge_sandbox::run(&root, &owners, &program, &mut output)?;
+        Ok((outcome, follower))
+    }
+
+    /// Whether all went well: the exit status alone does not prove it.
+    fn judge(
+        &self,
+        tree: &Tree,
+        pool: &Pool,
+        outcome: &Outcome,
+        follower: &Follower,
+        step: &Path,
+    ) -> Result<(), ConfigureError> {
+        let keep = |source| ConfigureError::Keep {
+            path: step.into(),
+            source,
+        };
+        let status = pool
+            .read(tree, &path("var/lib/dpkg/status"))
+            .map_err(keep)?;
+        let status = String::from_utf8_lossy(&status.unwrap_or_default()).into_owned();
+        let left = database::not_installed(&status);
+        let failures = follower.failures();
+        if outcome.status.success() && left.is_empty() && failures.is_empty() {
+            return Ok(());
+        }
+        let mut told: Vec<(String, String)> = failures
+            .into_iter()
+            .map(|Failure { package, what }| (package, what))
+            .collect();
+        if told.is_empty() {
+            told.extend(
+                left.into_iter().map(|(package, state)| {
+                    (package, format!("it was left in the state `{state}`"))
+                }),
+            );
+        }
+        if told.is_empty() {
+            told.push(("dpkg".into(), format!("it ended with {:?}", outcome.status)));
+        }
+        let log = std::env::temp_dir().join(format!("kasmforge-{}.log", self.key.digest().short()));
+        fs::write(&log, &follower.log).map_err(keep)?;
+        Err(ConfigureError::Scripts {
+            failures: told,
+            tail: follower.tail(15),
+            log,
+        })
+    }
+
+    fn normalise(
+        &self,
+        tree: &mut Tree,
+        changed: &Tree,
+        writer: &mut Writer<'_>,
+    ) -> io::Result<Vec<Applied>> {
+        let cell = std::cell::RefCell::new(writer);
+        let empty = |entry: &Entry| {
+            let mut shape = normalise::emptied(entry);
+            shape.node = Node::Directory;
+            cell.borrow_mut().keep(io::empty(), shape)
+        };
+        let mut applied = normalise::apply(tree, changed, &empty)?;
+        if !self.slim.python_bytecode {
+            let compiled: Vec<TreePath> = changed
+                .iter()
+                .filter(|(path, _)| path.as_bytes().ends_with(b".pyc"))
+                .map(|(path, _)| path.clone())
+                .collect();
+            let paths = compiled.iter().map(ToString::to_string).collect();
+            for path in compiled {
+                tree.remove(&path);
+            }
+            applied.push(Applied {
+                name: "slim-python-bytecode".into(),
+                paths,
+            });
+        }
+        Ok(applied)
+    }
+}
+
+fn load(folder: &Path) -> Option<Record> {
+    serde_json::from_slice(&fs::read(folder.join(RECORD)).ok()?).ok()
+}
+
+fn refuse_private_keys(layer: &Tree, pool: &Pool) -> Result<(), ConfigureError> {
+    /// No key is larger; no larger file is read.
+    const LARGEST: u64 = 256 << 10;
+    for (path, entry) in layer.iter() {
+        let Some((_, size)) = entry
+            .content()
+            .filter(|(_, size)| (1..LARGEST).contains(size))
+        else {
+            continue;
+        };
+        let keep = |source| ConfigureError::Keep {
+            path: path.as_path().into(),
+            source,
+        };
+        let bytes = pool.read(layer, path).map_err(keep)?.unwrap_or_default();
+        debug_assert_eq!(bytes.len() as u64, size);
+        if normalise::is_private_key(&bytes) {
+            return Err(ConfigureError::PrivateKey {
+                path: path.to_string(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// A path this module spells out.
+fn path(text: &str) -> TreePath {
+    TreePath::new(text.as_bytes()).expect("paths in the code, and names of packages, are clean")
+}

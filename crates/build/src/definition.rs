@@ -1,0 +1,275 @@
+//! What a definition lays over its packages, read from the host once and named by its bytes.
+
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use kasmforge_digest::{Digest, Hasher, HashingReader};
+use kasmforge_lock::Lock;
+use kasmforge_plan::services;
+use kasmforge_spec::{FileContent, Located, Stage, User, Workspace};
+use kasmforge_store::Store;
+
+/// Everything a stage's definition lays over its packages.
+#[derive(Debug, Clone)]
+pub(crate) struct Definition {
+    pub(crate) files: Vec<DefinedFile>,
+    pub(crate) users: Vec<User>,
+    /// Lines of `/etc/apt/sources.list`.
+    pub(crate) sources: Vec<String>,
+}
+
+/// One file, folder or link that a definition lays into the image.
+#[derive(Debug, Clone)]
+pub(crate) struct DefinedFile {
+    /// The absolute path, as written.
+    pub(crate) target: String,
+    pub(crate) content: DefinedContent,
+    pub(crate) owner: Located<String>,
+    pub(crate) group: Located<String>,
+    pub(crate) mode: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum DefinedContent {
+    Folder,
+    Symlink(Vec<u8>),
+    /// A file of the host, with the digest it had when it was looked at.
+    Host {
+        path: PathBuf,
+        digest: Digest,
+    },
+    Bytes(Vec<u8>),
+}
+
+/// A file a definition names that cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum DefinitionError {
+    /// It cannot be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It is neither a file, a folder nor a link.
+    #[error("{} is neither a file nor a folder nor a link", path.display())]
+    Kind {
+        /// The path.
+        path: PathBuf,
+    },
+    /// A download is not there.
+    #[error("{url} was not fetched")]
+    Absent {
+        /// The address.
+        url: String,
+    },
+    /// A kind of download that is not unpacked.
+    #[error(
+        "{url} cannot be unpacked into the image: `extract` is for packages only so far; fetch \
+         it whole, or name the unpacked folder as `source`"
+    )]
+    Extract {
+        /// The address.
+        url: String,
+    },
+}
+
+impl Definition {
+    /// Reads what a stage's definition names. `project` is the folder its paths are relative to.
+    pub(crate) fn read(
+        project: &Path,
+        workspace: &Workspace,
+        stage: &Stage,
+        lock: &Lock,
+        store: &Store,
+    ) -> Result<Self, DefinitionError> {
+        let mut files = Vec::new();
+        // Compiled services first: a definition's own files may stand over them.
+        let nowhere = stage
+            .services
+            .first()
+            .map(|service| service.name.at.clone());
+        for compiled in services::compile(&stage.services) {
+            let at = nowhere
+                .clone()
+                .expect("something was compiled from a service");
+            let root = Located {
+                value: "root".to_owned(),
+                at,
+            };
+            files.push(DefinedFile {
+                target: compiled.path,
+                content: DefinedContent::Bytes(compiled.content),
+                owner: root.clone(),
+                group: root,
+                mode: compiled.mode,
+            });
+        }
+        for file in &stage.image_files {
+            let target = file.target.value.clone();
+            let (owner, group) = (&file.owner, &file.group);
+            let mut add = |target: String, content, mode| {
+                let (owner, group) = (owner.clone(), group.clone());
+                files.push(DefinedFile {
+                    target,
+                    content,
+                    owner,
+                    group,
+                    mode,
+                });
+            };
+            match &file.content {
+                FileContent::Directory => {
+                    add(target, DefinedContent::Folder, file.mode.unwrap_or(0o755));
+                }
+                FileContent::Symlink(to) => {
+                    add(
+                        target,
+                        DefinedContent::Symlink(to.clone().into_bytes()),
+                        0o777,
+                    );
+                }
+                FileContent::Text(text) => {
+                    let content = DefinedContent::Bytes(text.clone().into_bytes());
+                    add(target, content, file.mode.unwrap_or(0o644));
+                }
+                FileContent::Url {
+                    url, extract: true, ..
+                } => {
+                    return Err(DefinitionError::Extract {
+                        url: url.value.clone(),
+                    });
+                }
+                FileContent::Url { url, .. } => {
+                    let absent = || DefinitionError::Absent {
+                        url: url.value.clone(),
+                    };
+                    let digest = *lock.urls.get(&url.value).ok_or_else(absent)?;
+                    let path = store.blob_path(&digest);
+                    let content = DefinedContent::Host { path, digest };
+                    add(target, content, file.mode.unwrap_or(0o644));
+                }
+                FileContent::Source(source) => {
+                    walk(&project.join(&source.value), &target, file.mode, &mut add)?;
+                }
+            }
+        }
+        Ok(Self {
+            files,
+            users: stage.users.clone(),
+            sources: workspace.debian.sources_in_image.clone(),
+        })
+    }
+
+    /// A digest of all of it: what the finished stage is a function of.
+    pub(crate) fn digest(&self) -> Digest {
+        let mut hasher = Hasher::new();
+        let mut part = |bytes: &[u8]| {
+            hasher.update(&(bytes.len() as u64).to_le_bytes());
+            hasher.update(bytes);
+        };
+        for file in &self.files {
+            part(file.target.as_bytes());
+            part(file.owner.value.as_bytes());
+            part(file.group.value.as_bytes());
+            part(&file.mode.to_le_bytes());
+            match &file.content {
+                DefinedContent::Folder => part(b"folder"),
+                DefinedContent::Symlink(target) => {
+                    part(b"symlink");
+                    part(target);
+                }
+                DefinedContent::Host { digest, .. } => {
+                    part(b"file");
+                    part(digest.as_bytes());
+                }
+                DefinedContent::Bytes(bytes) => {
+                    part(b"file");
+                    part(Digest::of(bytes).as_bytes());
+                }
+            }
+        }
+        for User {
+            name,
+            uid,
+            gid,
+            home,
+            shell,
+            groups,
+        } in &self.users
+        {
+            part(
+                format!(
+                    "{}:{uid}:{gid}:{home}:{shell}:{}",
+                    name.value,
+                    groups.join(",")
+                )
+                .as_bytes(),
+            );
+        }
+        for line in &self.sources {
+            part(line.as_bytes());
+        }
+        hasher.finish()
+    }
+}
+
+/// Walks a file or folder of the project in the order of names.
+///
+/// Of a file's mode only the owner's execute bit counts: the rest is the checkout's umask.
+fn walk(
+    path: &Path,
+    target: &str,
+    mode: Option<u32>,
+    add: &mut dyn FnMut(String, DefinedContent, u32),
+) -> Result<(), DefinitionError> {
+    for entry in walkdir::WalkDir::new(path).sort_by_file_name() {
+        let entry = entry.map_err(|error| DefinitionError::Read {
+            path: error.path().unwrap_or(path).to_owned(),
+            source: error.into(),
+        })?;
+        let at = entry.path();
+        let failed = |source| DefinitionError::Read {
+            path: at.into(),
+            source,
+        };
+        let below = at.strip_prefix(path).unwrap_or(Path::new(""));
+        let target = match below.to_string_lossy() {
+            below if below.is_empty() => target.to_owned(),
+            below => format!("{}/{below}", target.trim_end_matches('/')),
+        };
+        let kind = entry.file_type();
+        if kind.is_dir() {
+            add(target, DefinedContent::Folder, 0o755);
+        } else if kind.is_symlink() {
+            let link = fs::read_link(at).map_err(failed)?;
+            add(
+                target,
+                DefinedContent::Symlink(link.as_os_str().as_bytes().to_vec()),
+                0o777,
+            );
+        } else if kind.is_file() {
+            let file = fs::File::open(at).map_err(failed)?;
+            let executable = file.metadata().map_err(failed)?.permissions().mode() & 0o100 != 0;
+            let mut reader = HashingReader::new(file);
+            io::copy(&mut reader, &mut io::sink()).map_err(failed)?;
+            let (digest, _) = reader.finish();
+            let mode = mode.unwrap_or(if executable { 0o755 } else { 0o644 });
+            add(
+                target,
+                DefinedContent::Host {
+                    path: at.into(),
+                    digest,
+                },
+                mode,
+            );
+        } else {
+            return Err(DefinitionError::Kind { path: at.into() });
+        }
+    }
+    Ok(())
+}

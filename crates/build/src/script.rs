@@ -1,0 +1,267 @@
+//! The one program a stage's sandbox runs: preinsts, then `dpkg --configure -a`.
+
+use std::ffi::OsString;
+
+use kasmforge_sandbox::Program;
+use kasmforge_spec::Debconf;
+
+use crate::unpack::Package;
+
+/// Lines that begin so are ours, between those of the scripts.
+const MARK: &str = "\u{1}kasmforge ";
+
+/// The host name scripts see.
+const HOST_NAME: &str = "kasmforge";
+
+/// Where PATH leads, as dpkg itself sets it.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// What runs in the sandbox for a stage.
+pub(crate) fn program(packages: &[&Package], debconf: &[Debconf], epoch: i64) -> Program {
+    let text = |value: &str| OsString::from(value);
+    let environment = [
+        ("PATH", PATH),
+        ("HOME", "/root"),
+        ("LC_ALL", "C.UTF-8"),
+        ("TZ", "UTC"),
+        ("SHELL", "/bin/sh"),
+        ("TERM", "dumb"),
+        ("USER", "root"),
+        ("LOGNAME", "root"),
+        ("DEBIAN_FRONTEND", "noninteractive"),
+        ("DEBCONF_NONINTERACTIVE_SEEN", "true"),
+        ("DPKG_COLORS", "never"),
+        ("PERL_HASH_SEED", "0"),
+        ("PYTHONHASHSEED", "0"),
+        ("SOURCE_DATE_EPOCH", &epoch.to_string()),
+    ]
+    .map(|(name, value)| (text(name), text(value)));
+    Program {
+        argv: vec![
+            text("/bin/sh"),
+            text("-c"),
+            OsString::from(driver(packages, debconf)),
+        ],
+        environment: environment.to_vec(),
+        directory: "/".into(),
+        host_name: HOST_NAME.into(),
+    }
+}
+
+fn driver(packages: &[&Package], debconf: &[Debconf]) -> String {
+    let mut text = String::from("umask 022\n");
+    if !debconf.is_empty() {
+        text.push_str("debconf-set-selections <<'KASMFORGE'\n");
+        for Debconf {
+            package,
+            question,
+            kind,
+            value,
+        } in debconf
+        {
+            text.push_str(&format!("{package} {question} {kind} {value}\n"));
+        }
+        text.push_str("KASMFORGE\n");
+        text.push_str(&after("debconf", "debconf-set-selections"));
+    }
+    // base-passwd's makes the accounts that all others may need (it is pre-depended on by none).
+    let mut ordered: Vec<&Package> = packages.to_vec();
+    ordered.sort_by_key(|package| package.name != "base-passwd");
+    for package in ordered {
+        if package.scripts.contains("preinst") {
+            text.push_str(&preinst(package, packages));
+        }
+    }
+    text.push_str("dpkg --force-confold --configure -a\n");
+    text.push_str(&after("configure", "dpkg --configure -a"));
+    text
+}
+
+/// The lines that end the driver when the command before them failed.
+fn after(kind: &str, what: &str) -> String {
+    format!(
+        "status=$?; [ $status = 0 ] || {{ printf '\\001kasmforge failed {kind} {what} %s\\n' \
+         $status; exit 1; }}\n"
+    )
+}
+
+/// One preinst, with the environment dpkg gives it (dpkg(1), "Internal environment").
+fn preinst(package: &Package, packages: &[&Package]) -> String {
+    let dpkg = packages
+        .iter()
+        .find(|one| one.name == "dpkg")
+        .map_or("1.21.22", |one| {
+            one.version
+                .split_once('-')
+                .map_or(one.version.as_str(), |(upstream, _)| upstream)
+        });
+    let Package {
+        name,
+        stem,
+        architecture,
+        ..
+    } = package;
+    let run = format!(
+        "DPKG_MAINTSCRIPT_PACKAGE={name} DPKG_MAINTSCRIPT_ARCH={architecture} \
+         DPKG_MAINTSCRIPT_NAME=preinst DPKG_MAINTSCRIPT_PACKAGE_REFCOUNT=1 \
+         DPKG_RUNNING_VERSION={dpkg} DPKG_ADMINDIR=/var/lib/dpkg DPKG_ROOT= DPKG_FORCE= \
+         /var/lib/dpkg/info/{stem}.preinst install\n"
+    );
+    format!(
+        "printf '\\001kasmforge preinst {name}\\n'\n{run}{}",
+        after("preinst", name)
+    )
+}
+
+/// Where a run is, told by its output.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// A package's preinst runs.
+    Preinst(String),
+    /// dpkg configures a package.
+    Configure(String),
+    /// dpkg runs a package's triggers.
+    Triggers(String),
+}
+
+/// Follows a run's output line by line and keeps its end.
+#[derive(Debug, Default)]
+pub(crate) struct Follower {
+    partial: Vec<u8>,
+    /// All of the output, our own marks left out.
+    pub(crate) log: Vec<u8>,
+    failed: Vec<Failure>,
+    preinst: Option<String>,
+    waiting: Option<String>,
+}
+
+/// A script that failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Failure {
+    pub(crate) package: String,
+    /// `preinst`, `postinst` or what dpkg says of it.
+    pub(crate) what: String,
+}
+
+/// The most output that is kept. A script that never stops talking is cut, not stored.
+const MOST_LOG: usize = 16 << 20;
+
+impl Follower {
+    /// Takes the next output; tells what began.
+    pub(crate) fn take(&mut self, bytes: &[u8], told: &mut dyn FnMut(Progress)) {
+        self.partial.extend_from_slice(bytes);
+        while let Some(end) = self.partial.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = self.partial.drain(..=end).collect();
+            self.line(&line, told);
+        }
+        if self.partial.len() > 64 << 10 {
+            let line = std::mem::take(&mut self.partial);
+            self.line(&line, told);
+        }
+    }
+
+    fn line(&mut self, line: &[u8], told: &mut dyn FnMut(Progress)) {
+        let text = String::from_utf8_lossy(line);
+        let text = text.trim_end_matches('\n');
+        if let Some(mark) = text.strip_prefix(MARK) {
+            self.mark(mark, told);
+            return;
+        }
+        if self.log.len() < MOST_LOG {
+            self.log.extend_from_slice(line);
+        }
+        // dpkg's own words under LC_ALL=C.UTF-8.
+        if let Some(package) = self.waiting.take() {
+            self.failed.push(Failure {
+                package,
+                what: text.trim().to_owned(),
+            });
+        } else if let Some(rest) = text.strip_prefix("dpkg: error processing package ") {
+            let package = rest.split([' ', ':']).next().unwrap_or(rest);
+            self.waiting = Some(package.to_owned());
+        } else if let Some(rest) = text.strip_prefix("Setting up ") {
+            told(Progress::Configure(
+                rest.split(' ').next().unwrap_or(rest).to_owned(),
+            ));
+        } else if let Some(rest) = text.strip_prefix("Processing triggers for ") {
+            told(Progress::Triggers(
+                rest.split(' ').next().unwrap_or(rest).to_owned(),
+            ));
+        }
+    }
+
+    fn mark(&mut self, mark: &str, told: &mut dyn FnMut(Progress)) {
+        if let Some(name) = mark.strip_prefix("preinst ") {
+            self.preinst = Some(name.to_owned());
+            told(Progress::Preinst(name.to_owned()));
+        } else if let Some(rest) = mark.strip_prefix("failed preinst ") {
+            let (package, status) = rest.rsplit_once(' ').unwrap_or((rest, "?"));
+            let what = format!("its preinst script ended with status {status}");
+            self.failed.push(Failure {
+                package: package.to_owned(),
+                what,
+            });
+        } else if let Some(rest) = mark.strip_prefix("failed debconf ") {
+            let (_, status) = rest.rsplit_once(' ').unwrap_or((rest, "?"));
+            let what = format!("the definition's answers were refused (status {status})");
+            self.failed.push(Failure {
+                package: "debconf".into(),
+                what,
+            });
+        }
+    }
+
+    /// What failed, the cause first: dpkg tells of packages that only waited for a failed one too.
+    pub(crate) fn failures(&self) -> Vec<Failure> {
+        let mut causes: Vec<Failure> = self
+            .failed
+            .iter()
+            .filter(|failure| !failure.what.starts_with("dependency problems"))
+            .cloned()
+            .collect();
+        if causes.is_empty() {
+            causes.clone_from(&self.failed);
+        }
+        causes
+    }
+
+    /// The last lines of the output.
+    pub(crate) fn tail(&self, lines: usize) -> String {
+        let text = String::from_utf8_lossy(&self.log);
+        let all: Vec<&str> = text.lines().collect();
+        all[all.len().saturating_sub(lines)..].join("\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_name_package_and_cause() {
+        let mut follower = Follower::default();
+        let mut told = Vec::new();
+        let output = "\u{1}kasmforge preinst bash\nSetting up a (1) ...\nsome words\n\
+                      dpkg: error processing package a (--configure):\n installed a package \
+                      post-installation script subprocess returned error exit status 7\n\
+                      dpkg: error processing package b (--configure):\n dependency problems - \
+                      leaving unconfigured\nErrors were encountered while processing:\n a\n b\n\
+                      \u{1}kasmforge failed configure dpkg --configure -a 1\n";
+        // Output comes in whatever pieces a pipe gives.
+        for piece in output.as_bytes().chunks(7) {
+            follower.take(piece, &mut |progress| told.push(progress));
+        }
+        assert_eq!(
+            told,
+            [
+                Progress::Preinst("bash".into()),
+                Progress::Configure("a".into())
+            ]
+        );
+        let failures = follower.failures();
+        assert_eq!(failures.len(), 1);
+        assert_eq!(failures[0].package, "a");
+        assert!(failures[0].what.ends_with("returned error exit status 7"));
+        assert!(!follower.tail(3).contains('\u{1}'));
+    }
+}

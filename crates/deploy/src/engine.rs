@@ -1,0 +1,265 @@
+//! A connection to an engine.
+
+use std::io::ErrorKind;
+use std::net::{TcpStream, ToSocketAddrs as _};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use bollard::{API_DEFAULT_VERSION, Docker};
+use tokio::runtime::Runtime;
+
+use crate::endpoint::{Endpoint, Environment, Transport};
+use crate::{Cause, Error};
+
+/// How long an ordinary request may take until its answer begins, in seconds.
+const REQUEST_SECONDS: u64 = 60;
+/// How long something that must be there at once may take.
+const GREETING: Duration = Duration::from_secs(10);
+
+/// An engine that answered.
+///
+/// All its methods block; the futures below them are run here and nowhere else. It must not be
+/// used from within an async runtime.
+pub struct Engine {
+    pub(crate) docker: Docker,
+    pub(crate) endpoint: Endpoint,
+    runtime: Runtime,
+    about: About,
+    /// Whether containers' own addresses can be reached from here.
+    pub(crate) bridged: bool,
+}
+
+/// What is known of an engine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct About {
+    /// Its version: `20.10.24`.
+    pub version: String,
+    /// The newest version of the API it speaks: `1.41`.
+    pub api_version: String,
+    /// How it keeps images.
+    pub store: Store,
+    /// Its address.
+    pub endpoint: String,
+    /// The context that named it, if one did.
+    pub context: Option<String>,
+    /// The name of its machine.
+    pub name: String,
+    /// The architecture of its machine, as Go names it: `amd64`, `arm64`.
+    pub architecture: String,
+}
+
+/// How an engine keeps images. Its version does not tell: upgraded engines keep the old store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Store {
+    /// The graph drivers': an image's id is its configuration's digest.
+    Classic,
+    /// containerd's: an image's id is its manifest's digest.
+    Containerd,
+}
+
+impl Store {
+    /// The store's name: `classic` or `containerd`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Classic => "classic",
+            Self::Containerd => "containerd",
+        }
+    }
+}
+
+/// Connects to the engine that `host`, the environment or Docker's contexts name.
+///
+/// # Errors
+/// If its address cannot be found, nobody answers there, or it is no engine; the text says what
+/// mends it.
+pub fn connect(host: Option<&str>, environment: &Environment) -> Result<Engine, Error> {
+    let endpoint = Endpoint::find(host, environment)?;
+    knock(&endpoint)?;
+    let client = |source: Cause| Error::Client {
+        endpoint: endpoint.to_string(),
+        source,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| client(error.into()))?;
+    let docker = docker(&endpoint).map_err(|error| client(error.into()))?;
+
+    let stranger = |source: bollard::errors::Error| Error::NotAnEngine {
+        endpoint: endpoint.to_string(),
+        source: source.into(),
+    };
+    let greeting = docker.clone().with_timeout(GREETING);
+    let version = runtime.block_on(greeting.version()).map_err(stranger)?;
+    let info = runtime.block_on(docker.info()).map_err(stranger)?;
+    let snapshots = info.driver_status.iter().flatten().any(|pair| {
+        pair.first().is_some_and(|key| key == "driver-type")
+            && pair
+                .get(1)
+                .is_some_and(|value| value.starts_with("io.containerd.snapshotter"))
+    });
+    let security = info.security_options.unwrap_or_default();
+    let virtual_machine = info
+        .operating_system
+        .is_some_and(|system| system.contains("Docker Desktop"));
+    let about = About {
+        version: version.version.unwrap_or_default(),
+        api_version: version.api_version.unwrap_or_default(),
+        store: if snapshots {
+            Store::Containerd
+        } else {
+            Store::Classic
+        },
+        endpoint: endpoint.to_string(),
+        context: endpoint.context.clone(),
+        name: info.name.unwrap_or_default(),
+        architecture: version.arch.unwrap_or_default(),
+    };
+    tracing::debug!(?about, "connected");
+    let bridged = cfg!(target_os = "linux")
+        && endpoint.is_local()
+        && !virtual_machine
+        && !security.iter().any(|option| option.contains("rootless"));
+    Ok(Engine {
+        docker,
+        endpoint,
+        runtime,
+        about,
+        bridged,
+    })
+}
+
+/// Opens and closes a connection, because that tells apart what the client would not.
+fn knock(endpoint: &Endpoint) -> Result<(), Error> {
+    let silent = |source: std::io::Error| Error::NotRunning {
+        endpoint: endpoint.to_string(),
+        source: source.into(),
+    };
+    match &endpoint.transport {
+        Transport::Unix(path) => match UnixStream::connect(path) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(match error.kind() {
+                ErrorKind::NotFound => Error::NoSocket { path: path.clone() },
+                ErrorKind::PermissionDenied => Error::SocketForbidden { path: path.clone() },
+                _ => silent(error),
+            }),
+        },
+        Transport::Tcp { host, port, .. } => {
+            let addresses = (host.as_str(), *port).to_socket_addrs().map_err(silent)?;
+            let mut last = std::io::Error::from(ErrorKind::AddrNotAvailable);
+            for address in addresses {
+                match TcpStream::connect_timeout(&address, GREETING) {
+                    Ok(_) => return Ok(()),
+                    Err(error) => last = error,
+                }
+            }
+            Err(silent(last))
+        }
+    }
+}
+
+fn docker(endpoint: &Endpoint) -> Result<Docker, bollard::errors::Error> {
+    let address = endpoint.to_string();
+    match &endpoint.transport {
+        Transport::Unix(_) => {
+            Docker::connect_with_unix(&address, REQUEST_SECONDS, API_DEFAULT_VERSION)
+        }
+        Transport::Tcp {
+            certificates: None, ..
+        } => Docker::connect_with_http(&address, REQUEST_SECONDS, API_DEFAULT_VERSION),
+        Transport::Tcp {
+            certificates: Some(folder),
+            ..
+        } => Docker::connect_with_ssl(
+            &address,
+            &folder.join("key.pem"),
+            &folder.join("cert.pem"),
+            &folder.join("ca.pem"),
+            REQUEST_SECONDS,
+            API_DEFAULT_VERSION,
+        ),
+    }
+}
+
+impl Engine {
+    /// What is known of the engine.
+    #[must_use]
+    pub fn about(&self) -> &About {
+        &self.about
+    }
+
+    /// Whether the engine speaks this version of the API, `(1, 44)` say.
+    pub(crate) fn speaks(&self, major: u32, minor: u32) -> bool {
+        let mut parts = self
+            .about
+            .api_version
+            .split('.')
+            .map(|part| part.parse().unwrap_or(0));
+        (parts.next().unwrap_or(0), parts.next().unwrap_or(0)) >= (major, minor)
+    }
+
+    /// Runs a future to its end.
+    pub(crate) fn wait<T>(&self, future: impl Future<Output = T>) -> T {
+        self.runtime.block_on(future)
+    }
+
+    /// Runs a request to its end and puts what went wrong into words.
+    pub(crate) fn ask<T>(
+        &self,
+        action: &'static str,
+        subject: &str,
+        request: impl Future<Output = Result<T, bollard::errors::Error>>,
+    ) -> Result<T, Error> {
+        self.wait(request)
+            .map_err(|error| self.failed(action, subject, error))
+    }
+
+    /// As [`Self::ask`], but what is not there is `None`.
+    pub(crate) fn find<T>(
+        &self,
+        action: &'static str,
+        subject: &str,
+        request: impl Future<Output = Result<T, bollard::errors::Error>>,
+    ) -> Result<Option<T>, Error> {
+        match self.wait(request) {
+            Ok(value) => Ok(Some(value)),
+            Err(error) if status(&error) == Some(404) => Ok(None),
+            Err(error) => Err(self.failed(action, subject, error)),
+        }
+    }
+
+    /// Puts a failed request into words: an engine that went away is told as such.
+    pub(crate) fn failed(
+        &self,
+        action: &'static str,
+        subject: &str,
+        error: bollard::errors::Error,
+    ) -> Error {
+        let gone = matches!(
+            &error,
+            bollard::errors::Error::HyperLegacyError { err } if err.is_connect()
+        ) || matches!(error, bollard::errors::Error::SocketNotFoundError(_));
+        if gone {
+            return knock(&self.endpoint)
+                .err()
+                .unwrap_or_else(|| Error::NotRunning {
+                    endpoint: self.endpoint.to_string(),
+                    source: error.into(),
+                });
+        }
+        Error::Request {
+            action,
+            subject: subject.to_owned(),
+            source: error.into(),
+        }
+    }
+}
+
+/// The HTTP status of an engine's refusal.
+pub(crate) fn status(error: &bollard::errors::Error) -> Option<u16> {
+    match error {
+        bollard::errors::Error::DockerResponseServerError { status_code, .. } => Some(*status_code),
+        _ => None,
+    }
+}

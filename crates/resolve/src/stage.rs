@@ -1,0 +1,402 @@
+//! Resolving one stage.
+
+use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use kasmforge_deb::Version;
+
+use crate::explain;
+use crate::model::{Model, Set, find};
+use crate::near;
+use crate::provider::{NoSolution, Scope, Task};
+use crate::request::Request;
+use crate::solution::{Root, Solution};
+use crate::universe::{Origin, PackageId, Universe};
+use crate::unsatisfiable::{Problem, Unsatisfiable};
+
+/// What one stage of a workspace asks for.
+#[derive(Debug, Clone, Copy)]
+pub struct Stage<'a> {
+    /// The packages asked for.
+    pub requests: &'a [Request],
+    /// Whether to take what the stage's new packages recommend, as far as it can be had.
+    pub recommends: bool,
+    /// The packages of lower stages: they stay, exactly.
+    pub kept: &'a [Identity],
+    /// The `control` files of `.deb`s outside any archive. Each is installed; those of lower
+    /// stages are to be given again.
+    pub debs: &'a [&'a str],
+    /// Versions to prefer to better ones, by `name:architecture`: those of the lock.
+    pub prefer: &'a BTreeMap<String, Version>,
+}
+
+/// No preferences at all.
+static NO_PREFERENCES: BTreeMap<String, Version> = BTreeMap::new();
+
+impl Default for Stage<'_> {
+    fn default() -> Self {
+        Self {
+            requests: &[],
+            recommends: false,
+            kept: &[],
+            debs: &[],
+            prefer: &NO_PREFERENCES,
+        }
+    }
+}
+
+/// Names one package exactly.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Identity {
+    /// Its name.
+    pub name: String,
+    /// Its architecture, or `all`.
+    pub architecture: String,
+    /// Its version.
+    pub version: Version,
+}
+
+/// How much work a stage may take, as [`Task::work`] counts it: a hundred times what the largest
+/// desktops take, and some seconds for whoever wants to keep us busy.
+const MAX_WORK: u64 = 60_000_000;
+
+/// After how many rounds no more recommendations are followed. Each round follows those of the
+/// packages the last one brought; real desktops need 4 to 6.
+const MAX_ROUNDS: usize = 50;
+
+/// How often recommendations that could not be had are put first.
+const MAX_REORDERINGS: usize = 3;
+
+/// Chooses the packages of a stage: what is asked for, what that needs, and what every system must
+/// have. The same universe and stage give the same solution, always.
+///
+/// # Errors
+/// Tells every request that cannot be met by itself; or if there is none such, why the requests
+/// cannot be met together.
+pub fn resolve(universe: &Universe, stage: &Stage<'_>) -> Result<Solution, Unsatisfiable> {
+    let mut problems = Vec::new();
+    let with_debs;
+    let mut debs = Vec::new();
+    let universe = if stage.debs.is_empty() {
+        universe
+    } else {
+        let mut more = universe.clone();
+        for (deb, control) in stage.debs.iter().enumerate() {
+            match more.add_deb(deb, control) {
+                Ok(Some(id)) => debs.push((deb, id)),
+                Ok(None) => problems.push(Problem::EmptyDeb { deb }),
+                Err(source) => problems.push(Problem::Deb { deb, source }),
+            }
+        }
+        with_debs = more;
+        &with_debs
+    };
+    let model = Model::new(universe, stage.prefer);
+    let mut roots = Roots::default();
+    for (at, request) in stage.requests.iter().enumerate() {
+        match request_sets(&model, at, request) {
+            Ok(sets) => roots.add(Root::Request(at), sets),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    for (deb, id) in debs {
+        roots.add(Root::Deb(deb), exactly(universe, id));
+    }
+    for (at, identity) in stage.kept.iter().enumerate() {
+        let Identity {
+            name,
+            architecture,
+            version,
+        } = identity;
+        match find(universe, name, architecture, version) {
+            Some(id) => roots.add(Root::Kept(at), exactly(universe, id)),
+            None => problems.push(Problem::KeptGone {
+                kept: identity.clone(),
+            }),
+        }
+    }
+    for slot in universe.essential_slots() {
+        let packages = universe.slot_packages(slot).to_vec();
+        roots.add(Root::Essential, vec![Set { slot, packages }]);
+    }
+    if !problems.is_empty() {
+        return Err(Unsatisfiable { problems });
+    }
+    let chosen = choose(&model, &roots, stage.recommends).map_err(|no_solution| {
+        let problem = match no_solution {
+            NoSolution::Proven(met) => explain::explain(&model, &roots, stage, met),
+            NoSolution::GaveUp => Problem::TooHard,
+        };
+        Unsatisfiable {
+            problems: vec![problem],
+        }
+    })?;
+    Ok(Solution::new(
+        &model,
+        &roots.of(&chosen),
+        &chosen,
+        stage.recommends,
+    ))
+}
+
+/// What must be there in any case, and why.
+#[derive(Default)]
+pub(crate) struct Roots {
+    pub(crate) reasons: Vec<Root>,
+    pub(crate) clauses: Vec<Vec<Set>>,
+}
+
+impl Roots {
+    fn add(&mut self, root: Root, clause: Vec<Set>) {
+        self.reasons.push(root);
+        self.clauses.push(clause);
+    }
+
+    /// The chosen packages that are there because of a root, with all their roots.
+    fn of(&self, chosen: &[PackageId]) -> BTreeMap<PackageId, Vec<Root>> {
+        let chosen: BTreeSet<_> = chosen.iter().collect();
+        let mut roots: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for (&root, clause) in self.reasons.iter().zip(&self.clauses) {
+            for id in clause.iter().flat_map(|set| &set.packages) {
+                if chosen.contains(id) {
+                    roots.entry(*id).or_default().push(root);
+                }
+            }
+        }
+        roots
+    }
+}
+
+/// Chooses packages; with recommendations, as many as can be had together.
+///
+/// The solver grants wishes one by one and takes none back, so that an early one may stand in the
+/// way of several. Hence those not granted are put first once more, for as long as that helps.
+fn choose(
+    model: &Model<'_>,
+    roots: &Roots,
+    recommends: bool,
+) -> Result<Vec<PackageId>, NoSolution> {
+    let mut wishes = Wishes::default();
+    let mut chosen = wishes.grant(model, roots, recommends)?;
+    for _ in 0..MAX_REORDERINGS {
+        let mut reordered = wishes.ungranted_first(&chosen);
+        let ungranted = wishes.ungranted(&chosen).count();
+        if ungranted == 0 {
+            break;
+        }
+        let again = reordered.grant(model, roots, recommends)?;
+        if reordered.ungranted(&again).count() >= ungranted {
+            break;
+        }
+        (wishes, chosen) = (reordered, again);
+    }
+    Ok(chosen)
+}
+
+/// Clauses of `Recommends`, the most wanted first.
+#[derive(Clone, Default)]
+struct Wishes {
+    clauses: Vec<Vec<Set>>,
+    /// The packages whose recommendations are among the clauses.
+    of: BTreeSet<PackageId>,
+}
+
+impl Wishes {
+    /// Solves, and asks for what the new packages recommend until nothing new is recommended.
+    fn grant(
+        &mut self,
+        model: &Model<'_>,
+        roots: &Roots,
+        recommends: bool,
+    ) -> Result<Vec<PackageId>, NoSolution> {
+        for round in 0.. {
+            let task = Task {
+                model,
+                roots: &roots.clauses,
+                wishes: &self.clauses,
+                scope: Scope::All,
+                work: &Cell::new(MAX_WORK),
+            };
+            let chosen = task.solve()?;
+            if !recommends || !self.add(model, roots, &chosen) || round == MAX_ROUNDS {
+                return Ok(chosen);
+            }
+        }
+        unreachable!("the last round returns")
+    }
+
+    /// Adds what the new packages among the chosen recommend; tells whether that is anything.
+    fn add(&mut self, model: &Model<'_>, roots: &Roots, chosen: &[PackageId]) -> bool {
+        let before = self.clauses.len();
+        for id in new_packages(model, roots, chosen) {
+            if self.of.insert(id) {
+                let rules = model
+                    .rules(id)
+                    .expect("the solver takes no package it cannot read");
+                let wanted = rules.wishes.iter().map(|rule| &rule.sets);
+                let possible = wanted.filter(|sets| !sets.is_empty());
+                self.clauses.extend(possible.cloned());
+            }
+        }
+        self.clauses.len() > before
+    }
+
+    fn ungranted<'w>(&'w self, chosen: &[PackageId]) -> impl Iterator<Item = &'w Vec<Set>> {
+        let chosen: BTreeSet<_> = chosen.iter().copied().collect();
+        let granted = move |sets: &[Set]| {
+            let mut packages = sets.iter().flat_map(|set| &set.packages);
+            packages.any(|id| chosen.contains(id))
+        };
+        self.clauses.iter().filter(move |sets| !granted(sets))
+    }
+
+    fn ungranted_first(&self, chosen: &[PackageId]) -> Self {
+        let ungranted: Vec<_> = self.ungranted(chosen).cloned().collect();
+        let granted = self
+            .clauses
+            .iter()
+            .filter(|sets| !ungranted.contains(sets))
+            .cloned();
+        let granted: Vec<_> = granted.collect();
+        Self {
+            clauses: [ungranted, granted].concat(),
+            of: self.of.clone(),
+        }
+    }
+}
+
+/// The chosen packages that no lower stage has, in the order in which somebody who reads the
+/// requests and then the stanzas meets them: whose recommendation is met first wins where two
+/// cannot be had together.
+fn new_packages(model: &Model<'_>, roots: &Roots, chosen: &[PackageId]) -> Vec<PackageId> {
+    let kept = |id: &PackageId| {
+        let reasons = roots.reasons.iter().zip(&roots.clauses);
+        let mut kept = reasons.filter(|(root, _)| matches!(root, Root::Kept(_)));
+        kept.any(|(_, clause)| clause.iter().any(|set| set.packages.contains(id)))
+    };
+    let kept: BTreeSet<_> = chosen.iter().copied().filter(kept).collect();
+    let chosen: BTreeSet<_> = chosen.iter().copied().collect();
+    let among_chosen = |clause: &[Set]| {
+        let packages = clause.iter().flat_map(|set| &set.packages).copied();
+        packages
+            .filter(|id| chosen.contains(id))
+            .collect::<Vec<_>>()
+    };
+    let mut seen = BTreeSet::new();
+    let mut new = Vec::new();
+    let mut waiting: VecDeque<_> = roots
+        .clauses
+        .iter()
+        .flat_map(|clause| among_chosen(clause))
+        .collect();
+    while let Some(id) = waiting.pop_front() {
+        if kept.contains(&id) || !seen.insert(id) {
+            continue;
+        }
+        new.push(id);
+        let rules = model
+            .rules(id)
+            .expect("the solver takes no package it cannot read");
+        let clauses = rules.needs.iter().chain(&rules.wishes);
+        let found: Vec<PackageId> = clauses.flat_map(|rule| among_chosen(&rule.sets)).collect();
+        waiting.extend(found);
+    }
+    new
+}
+
+fn exactly(universe: &Universe, id: PackageId) -> Vec<Set> {
+    vec![Set {
+        slot: universe.package(id).slot(),
+        packages: vec![id],
+    }]
+}
+
+/// What meets a request; or why nothing does.
+fn request_sets(model: &Model<'_>, at: usize, request: &Request) -> Result<Vec<Set>, Problem> {
+    let universe = model.universe;
+    let atom = &request.atom;
+    let architecture = request.architecture().unwrap_or(universe.native());
+    let mut real = universe.packages_of(&atom.name, architecture).peekable();
+    if real.peek().is_some() {
+        let accepted = real.filter(|package| {
+            let constraint = atom.constraint.as_ref();
+            constraint.is_none_or(|wanted| wanted.accepts(package.version()))
+        });
+        let mut accepted = accepted.peekable();
+        let Some(slot) = accepted.peek().map(|package| package.slot()) else {
+            let versions = universe.packages_of(&atom.name, architecture);
+            return Err(Problem::Version {
+                request: at,
+                wanted: request.to_string(),
+                available: versions
+                    .map(|package| version_and_origin(universe, package))
+                    .collect(),
+            });
+        };
+        let packages = accepted.map(|package| package.id()).collect();
+        return Ok(vec![Set { slot, packages }]);
+    }
+    let sets = universe
+        .architecture(architecture)
+        .map(|number| model.satisfying(std::slice::from_ref(atom), number))
+        .unwrap_or_default();
+    match sets.len() {
+        1 => Ok(sets),
+        0 => Err(not_found(universe, at, request)),
+        _ => Err(Problem::Virtual {
+            request: at,
+            name: atom.name.clone(),
+            providers: sets
+                .iter()
+                .map(|set| universe.slot_name(set.slot))
+                .collect(),
+        }),
+    }
+}
+
+fn version_and_origin(
+    universe: &Universe,
+    package: crate::universe::Package<'_>,
+) -> (Version, Option<String>) {
+    let archive = match package.origin() {
+        Origin::Archive(id) => Some(universe.archive(id).name.clone()),
+        Origin::Deb(_) => None,
+    };
+    (package.version().clone(), archive)
+}
+
+fn not_found(universe: &Universe, at: usize, request: &Request) -> Problem {
+    let atom = &request.atom;
+    let mut architectures: Vec<_> = universe
+        .versions_of(&atom.name)
+        .map(|package| package.architecture().to_owned())
+        .collect();
+    architectures.sort();
+    architectures.dedup();
+    if !architectures.is_empty() {
+        return Problem::Architecture {
+            request: at,
+            name: atom.name.clone(),
+            wanted: request
+                .architecture()
+                .unwrap_or(universe.native())
+                .to_owned(),
+            architectures,
+        };
+    }
+    let providers = universe
+        .name(&atom.name)
+        .map(|name| universe.providers(name));
+    if atom.constraint.is_some() && providers.is_some_and(|providers| !providers.is_empty()) {
+        return Problem::Version {
+            request: at,
+            wanted: request.to_string(),
+            available: Vec::new(),
+        };
+    }
+    Problem::NotFound {
+        request: at,
+        name: atom.name.clone(),
+        near: near::names(&atom.name, universe.real_names()),
+    }
+}

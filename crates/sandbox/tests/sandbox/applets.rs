@@ -1,0 +1,74 @@
+//! What busybox cannot do, done by this executable inside.
+
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::fs::{MetadataExt as _, fchown};
+use std::os::unix::net::{SocketAddr, UnixStream};
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+
+const CAPABILITY: &str = "security.capability";
+
+pub(crate) fn run(name: &str, arguments: &[&str]) {
+    match (name, arguments) {
+        // As useradd does: a new file gets the owner and mode of the open old one.
+        ("replace", [old, text]) => {
+            let metadata = File::open(old)
+                .and_then(|file| file.metadata())
+                .expect("the old");
+            let new = format!("{old}+");
+            let mut file = File::create(&new).expect("the new");
+            fchown(&file, Some(metadata.uid()), Some(metadata.gid())).expect("its owner");
+            file.set_permissions(metadata.permissions())
+                .expect("its mode");
+            file.write_all(text.as_bytes()).expect("its text");
+            fs::rename(new, old).expect("its place");
+        }
+        ("owner-of-open", [path]) => {
+            let metadata = File::open(path)
+                .and_then(|file| file.metadata())
+                .expect("a file");
+            super::say(&format!("{}:{}\n", metadata.uid(), metadata.gid()));
+        }
+        ("set-capability", [path, value]) => {
+            let flags = rustix::fs::XattrFlags::empty();
+            rustix::fs::setxattr(*path, CAPABILITY, &bytes(value), flags).expect("an attribute");
+        }
+        ("get-capability", [path]) => {
+            let mut room = [0; 64];
+            let length =
+                rustix::fs::getxattr(*path, CAPABILITY, &mut room[..]).expect("an attribute");
+            let text: String = room[..length]
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect();
+            super::say(&format!("{text}\n"));
+        }
+        ("become", [uid, gid, program]) => {
+            let status = Command::new(program)
+                .uid(uid.parse().expect("a number"))
+                .gid(gid.parse().expect("a number"))
+                .status()
+                .expect("a program");
+            assert!(status.success());
+        }
+        ("connect", [name]) => {
+            let address = SocketAddr::from_abstract_name(name).expect("an address");
+            match UnixStream::connect_addr(&address) {
+                Ok(_) => super::say("connected\n"),
+                Err(error) => super::say(&format!("{}\n", error.kind())),
+            }
+        }
+        _ => panic!("no applet {name} {arguments:?}"),
+    }
+}
+
+fn bytes(hexadecimal: &str) -> Vec<u8> {
+    hexadecimal
+        .as_bytes()
+        .chunks(2)
+        .map(|pair| std::str::from_utf8(pair).expect("digits"))
+        .map(|pair| u8::from_str_radix(pair, 16).expect("digits"))
+        .collect()
+}

@@ -1,0 +1,164 @@
+//! What can be typed.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Builds container desktops the way Nix builds packages.
+///
+/// A workspace definition and the lock beside it make the same image, to the byte, on any machine
+/// and as any user; without Docker, apt or root.
+#[derive(Debug, Parser)]
+#[command(name = "kasmforge", version, max_term_width = 100)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What every command understands.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Everywhere")]
+pub(crate) struct Global {
+    /// The project's folder: where `workspaces/` is [default: this folder or one above it].
+    #[arg(short = 'C', long = "directory", global = true, value_name = "DIR")]
+    pub(crate) directory: Option<PathBuf>,
+    /// Where downloads and finished steps are kept.
+    #[arg(long, global = true, value_name = "DIR", env = "KASMFORGE_STORE")]
+    pub(crate) store: Option<PathBuf>,
+    /// A mirror of the archive; may be given several times, the first is asked first.
+    #[arg(long, global = true, value_name = "URL")]
+    pub(crate) mirror: Vec<String>,
+    /// Prints results as JSON.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Says less; only errors when given.
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+    /// Says more; twice: what a developer of kasmforge wants to see.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// When to colour.
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub(crate) color: When,
+    /// When to draw progress bars.
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub(crate) progress: When,
+}
+
+/// A choice that a terminal may make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum When {
+    /// On a terminal.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Builds a workspace's image.
+    Build(Build),
+    /// Gives the image that was built last to the Docker engine.
+    Load(Load),
+    /// Runs the image in the place of the one that runs, once it is healthy.
+    Upgrade(Upgrade),
+    /// Goes back to the container before the last upgrade.
+    Rollback(Rollback),
+    /// Brings kasmforge.lock up to date with the definitions.
+    Lock(LockArguments),
+    /// Takes newer packages into kasmforge.lock.
+    Update(Update),
+    /// Prints the JSON Schema of a definition, for editors.
+    Schema,
+    /// Prints a shell's completions.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// How the lock and the network are used.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Locking {
+    /// Fails if kasmforge.lock would change.
+    #[arg(long)]
+    pub(crate) locked: bool,
+    /// Touches no network.
+    #[arg(long)]
+    pub(crate) offline: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Build {
+    /// The workspace [default: the only one].
+    pub(crate) workspace: Option<String>,
+    #[command(flatten)]
+    pub(crate) locking: Locking,
+    /// Where the link to the image archive is made [default: `result` in the project].
+    #[arg(long, value_name = "PATH")]
+    pub(crate) result: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Load {
+    /// The workspace [default: the one built last].
+    pub(crate) workspace: Option<String>,
+    #[command(flatten)]
+    pub(crate) engine: EngineArguments,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Upgrade {
+    /// The workspace [default: the one built last].
+    pub(crate) workspace: Option<String>,
+    #[command(flatten)]
+    pub(crate) engine: EngineArguments,
+    /// Replaces the container although it is up to date.
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Rollback {
+    /// The workspace [default: the one built last].
+    pub(crate) workspace: Option<String>,
+    #[command(flatten)]
+    pub(crate) engine: EngineArguments,
+}
+
+/// Which engine is meant.
+#[derive(Debug, Args)]
+pub(crate) struct EngineArguments {
+    /// The engine's address [default: DOCKER_HOST, else Docker's current context].
+    #[arg(long, value_name = "HOST")]
+    pub(crate) host: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LockArguments {
+    /// The workspaces [default: all].
+    pub(crate) workspaces: Vec<String>,
+    #[command(flatten)]
+    pub(crate) locking: Locking,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Update {
+    /// The packages that may change [default: all].
+    pub(crate) packages: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Arguments::command().debug_assert();
+    }
+}

@@ -1,0 +1,215 @@
+//! `kasmforge build`
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::Context as _;
+use kasmforge_build::{Built, Request, build, remember};
+use kasmforge_lock::Lock;
+use kasmforge_spec::Workspace;
+use serde_json::json;
+
+use super::{Context, architecture};
+use crate::cli::Build;
+use crate::exit;
+use crate::fetching::{self, Gone};
+use crate::locking::{Change, Locking};
+use crate::printer::{Printer, bytes};
+use crate::progress::Progress;
+
+/// Builds a workspace's image and links `result` to it.
+pub(crate) fn run(wanted: &Build, context: &Context, printer: &Printer) -> anyhow::Result<()> {
+    let started = Instant::now();
+    let name = match &wanted.workspace {
+        Some(name) => name.clone(),
+        None => context.project.only()?,
+    };
+    let workspace = context.project.load(&name)?;
+    let progress = Progress::new(printer);
+    let built = Building {
+        wanted,
+        context,
+        workspace: &workspace,
+        progress: &progress,
+    }
+    .run()?;
+    progress.end();
+    remember(&context.store, &built)?;
+    let link = wanted
+        .result
+        .clone()
+        .unwrap_or_else(|| context.project.root.join("result"));
+    relink(&link, &built.archive)?;
+    report(&built, &link, started.elapsed().as_secs_f64(), printer)
+}
+
+struct Building<'a> {
+    wanted: &'a Build,
+    context: &'a Context,
+    workspace: &'a Workspace,
+    progress: &'a Progress<'a>,
+}
+
+impl Building<'_> {
+    fn run(&self) -> anyhow::Result<Built> {
+        let project = &self.context.project;
+        let mut lock = project.lock()?;
+        self.lock(&mut lock, &Change::Needed)?;
+        if let Err(error) = self.fetch(&lock) {
+            // What every mirror has dropped is locked anew, and loudly so, unless that is forbidden.
+            let gone = error
+                .downcast_ref::<Gone>()
+                .filter(|_| !self.wanted.locking.locked);
+            let Some(Gone { packages }) = gone else {
+                return Err(error);
+            };
+            self.progress.warn(&format!(
+                "no mirror has {} any more as locked; kasmforge.lock takes newer ones, see `git \
+                 diff kasmforge.lock`",
+                packages.join(", ")
+            ));
+            let change = Change::Packages(packages.iter().cloned().collect());
+            self.lock(&mut lock, &change)?;
+            self.fetch(&lock)?;
+        }
+        let request = Request {
+            project: &project.root,
+            workspace: self.workspace,
+            architecture: architecture()?,
+            created: self.context.settings.source_date_epoch,
+        };
+        let built = build(&self.context.store, &request, &mut lock, self.progress)
+            .map_err(|error| exit::located(error, &self.workspace.files))?;
+        self.note(&mut lock, &built)?;
+        Ok(built)
+    }
+
+    fn lock(&self, lock: &mut Lock, change: &Change) -> anyhow::Result<()> {
+        let locking = Locking {
+            project: &self.context.project,
+            settings: &self.context.settings,
+            store: &self.context.store,
+            progress: self.progress,
+            architecture: architecture()?,
+            locked: self.wanted.locking.locked,
+            offline: self.wanted.locking.offline,
+        };
+        locking.bring(lock, self.workspace, change)?;
+        lock.normalise();
+        if !self.wanted.locking.locked && self.context.project.write_lock(lock)? {
+            self.progress.say("kasmforge.lock is written");
+        }
+        Ok(())
+    }
+
+    fn fetch(&self, lock: &Lock) -> anyhow::Result<()> {
+        let Context {
+            project,
+            settings,
+            store,
+        } = self.context;
+        let client = fetching::client(store, settings, self.wanted.locking.offline, self.progress);
+        fetching::fetch(
+            project,
+            settings,
+            &client,
+            store,
+            self.workspace,
+            architecture()?,
+            lock,
+        )
+    }
+
+    /// Notes the image in the lock, and says when the same lock once gave another.
+    fn note(&self, lock: &mut Lock, built: &Built) -> anyhow::Result<()> {
+        let written = self.context.project.lock()?;
+        let of = |lock: &Lock| {
+            lock.workspace(&built.workspace, &built.architecture)
+                .and_then(|one| one.image)
+        };
+        if self.wanted.locking.locked {
+            if let Some(expected) = of(&written).filter(|expected| *expected != built.manifest) {
+                self.progress.warn(&format!(
+                    "the lock knows this image as {expected}; files of the definition, or \
+                     kasmforge itself, have changed since"
+                ));
+            }
+            return Ok(());
+        }
+        for one in &mut lock.workspaces {
+            if (&one.name, &one.architecture) == (&built.workspace, &built.architecture) {
+                one.image = Some(built.manifest);
+            }
+        }
+        self.context.project.write_lock(lock)?;
+        Ok(())
+    }
+}
+
+/// Points a link at the archive, by one rename. What is there and is no link stays.
+fn relink(link: &Path, archive: &Path) -> anyhow::Result<()> {
+    if std::fs::read_link(link).is_ok_and(|target| target == archive) {
+        return Ok(());
+    }
+    let failed = || format!("cannot link {} to the image", link.display());
+    if std::fs::symlink_metadata(link).is_ok_and(|found| !found.is_symlink()) {
+        anyhow::bail!(
+            "{} is there and is no link; name another place with --result",
+            link.display()
+        );
+    }
+    let mut temporary = PathBuf::from(link);
+    temporary.set_file_name(format!(".result-{}", std::process::id()));
+    std::os::unix::fs::symlink(archive, &temporary).with_context(failed)?;
+    std::fs::rename(&temporary, link).with_context(failed)
+}
+
+fn report(built: &Built, link: &Path, seconds: f64, printer: &Printer) -> anyhow::Result<()> {
+    let reused = built.layers.iter().filter(|layer| layer.reused).count();
+    let made = built.layers.len() - reused;
+    let size: u64 = built.layers.iter().map(|layer| layer.size).sum();
+    let text = format!(
+        "{}  {}  {}  {made} layers built, {reused} reused  {seconds:.1} s",
+        shown(&built.references),
+        built.manifest,
+        bytes(size),
+    );
+    let layers: Vec<_> = built
+        .layers
+        .iter()
+        .map(|layer| {
+            json!({
+                "diff_id": layer.diff_id,
+                // Layers are stored uncompressed: the blob is what the diff ID names.
+                "digest": layer.diff_id,
+                "size": layer.size,
+                "reused": layer.reused,
+                "stage": layer.stage,
+                "packages": layer.packages,
+            })
+        })
+        .collect();
+    let json = json!({
+        "workspace": built.workspace,
+        "architecture": built.architecture,
+        "reference": shown(&built.references),
+        "digest": built.manifest,
+        "image_id": built.config,
+        "archive": built.archive,
+        "result": link,
+        "size": size,
+        "reused": built.reused,
+        "layers": layers,
+        "seconds": seconds,
+    });
+    Ok(printer.result(&text, &json)?)
+}
+
+/// The first name, as people write it.
+fn shown(references: &[String]) -> &str {
+    let first = references.first().map_or("", String::as_str);
+    first
+        .strip_prefix("docker.io/library/")
+        .or_else(|| first.strip_prefix("docker.io/"))
+        .unwrap_or(first)
+}

@@ -1,0 +1,64 @@
+//! The commands: one file each, and what several of them share.
+
+mod build;
+mod completions;
+mod engine;
+mod load;
+mod lock;
+mod rollback;
+mod schema;
+mod update;
+mod upgrade;
+
+use kasmforge_store::Store;
+
+use crate::cli::{Arguments, Command, Global};
+use crate::printer::Printer;
+use crate::project::Project;
+use crate::settings::Settings;
+
+/// Carries a command out.
+pub(crate) fn run(arguments: Arguments, printer: &Printer) -> anyhow::Result<()> {
+    let Arguments { global, command } = arguments;
+    match command {
+        Command::Schema => schema::run(printer),
+        Command::Completions { shell } => completions::run(shell, printer),
+        Command::Build(wanted) => build::run(&wanted, &Context::new(&global)?, printer),
+        Command::Load(wanted) => load::run(&wanted, &Context::new(&global)?, printer),
+        Command::Upgrade(wanted) => upgrade::run(&wanted, &Context::new(&global)?, printer),
+        Command::Rollback(wanted) => rollback::run(&wanted, &Context::new(&global)?, printer),
+        Command::Lock(wanted) => lock::run(&wanted, &Context::new(&global)?, printer),
+        Command::Update(wanted) => update::run(&wanted, &Context::new(&global)?, printer),
+    }
+}
+
+/// What the commands that work on a project share.
+pub(crate) struct Context {
+    pub(crate) project: Project,
+    pub(crate) settings: Settings,
+    pub(crate) store: Store,
+}
+
+impl Context {
+    fn new(global: &Global) -> anyhow::Result<Self> {
+        let project = Project::find(global.directory.as_deref())?;
+        let settings = Settings::resolve(global)?;
+        let store = Store::open(&settings.store)?;
+        Ok(Self {
+            project,
+            settings,
+            store,
+        })
+    }
+}
+
+/// Debian's name of the architecture images are made for: the host's own.
+pub(crate) fn architecture() -> anyhow::Result<&'static str> {
+    match std::env::consts::ARCH {
+        "x86_64" => Ok("amd64"),
+        "aarch64" => Ok("arm64"),
+        other => anyhow::bail!(
+            "images are built for amd64 and arm64 on hosts of the same kind; this one is {other}"
+        ),
+    }
+}

@@ -1,0 +1,85 @@
+//! How the command ends: 0 done, 1 failed, 2 not understood.
+
+use std::io;
+use std::process::ExitCode;
+
+use kasmforge_build::{BuildError, FinishError};
+use kasmforge_spec::{Diagnostic, Files, Report};
+
+use crate::printer::Printer;
+
+/// Mistakes in what a person wrote, found after the definition was read: shown with their lines.
+#[derive(Debug)]
+pub(crate) struct Mistakes {
+    pub(crate) files: Files,
+    pub(crate) diagnostics: Vec<Diagnostic>,
+}
+
+impl std::fmt::Display for Mistakes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (index, diagnostic) in self.diagnostics.iter().enumerate() {
+            if index > 0 {
+                f.write_str("\n")?;
+            }
+            f.write_str(&diagnostic.message)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Mistakes {}
+
+/// Tells an error, and gives the status to end with.
+pub(crate) fn of(error: &anyhow::Error, printer: &Printer) -> ExitCode {
+    let closed = error.chain().any(|cause| {
+        cause
+            .downcast_ref::<io::Error>()
+            .is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
+    });
+    if closed {
+        // Whoever read our output has read enough of it.
+        return ExitCode::SUCCESS;
+    }
+    if let Some(report) = error.downcast_ref::<Report>() {
+        printer.mistakes(&report.files, &report.diagnostics);
+    } else if let Some(mistakes) = error.downcast_ref::<Mistakes>() {
+        printer.mistakes(&mistakes.files, &mistakes.diagnostics);
+    } else {
+        printer.error(error);
+    }
+    ExitCode::FAILURE
+}
+
+/// Tells a command line that was not understood, or the help that was asked for.
+pub(crate) fn of_usage(error: &clap::Error) -> ExitCode {
+    // Nothing can be done about a closed pipe here.
+    let _ = error.print();
+    if error.use_stderr() {
+        ExitCode::from(2)
+    } else {
+        ExitCode::SUCCESS
+    }
+}
+
+/// Shows a build's error at the line that is at fault, where one is.
+pub(crate) fn located(error: BuildError, files: &Files) -> anyhow::Error {
+    let at = match &error {
+        BuildError::Finish(FinishError::Owner { name, .. }) => Some(name.at.clone()),
+        BuildError::Finish(FinishError::Group { user, .. }) => Some(user.at.clone()),
+        BuildError::MissingUser { name } => Some(name.at.clone()),
+        _ => None,
+    };
+    let Some(at) = at else { return error.into() };
+    let diagnostic = Diagnostic {
+        message: error.to_string(),
+        at: Some(at),
+        label: "named here".into(),
+        related: Vec::new(),
+        help: Vec::new(),
+    };
+    Mistakes {
+        files: files.clone(),
+        diagnostics: vec![diagnostic],
+    }
+    .into()
+}

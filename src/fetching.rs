@@ -1,0 +1,216 @@
+//! Bringing what a lock names into the store.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use kasmforge_archive::{
+    Choice, Client, Host, Keyring, Mirrors, Progress, Retry, Settings as ClientSettings, Suite,
+    Trust, ValidUntil, Wanted,
+};
+use kasmforge_lock::Lock;
+use kasmforge_spec::{Debian, FileContent, Workspace};
+use kasmforge_store::Store;
+
+use crate::project::Project;
+use crate::settings::{BUILT_IN_MIRROR, Settings};
+
+/// The distribution whose mirrors are looked for among the host's apt sources.
+const DISTRIBUTION: &str = "debian";
+
+/// A suite of an archive, and the components wanted of it.
+pub(crate) struct WantedSuite {
+    /// Its name in the lock: `debian trixie-security`.
+    pub(crate) name: String,
+    pub(crate) suite: Suite,
+    pub(crate) components: Vec<String>,
+}
+
+/// A client for a store.
+pub(crate) fn client<'a>(
+    store: &'a Store,
+    settings: &Settings,
+    offline: bool,
+    progress: &'a dyn Progress,
+) -> Client<'a> {
+    let mut chosen = ClientSettings::at(jiff::Timestamp::now());
+    chosen.offline = offline;
+    chosen.retry = Retry::default();
+    if !settings.check_valid_until {
+        chosen.valid_until = ValidUntil::Warn;
+    }
+    chosen.certificates.clone_from(&settings.certificates);
+    chosen.proxy.clone_from(&settings.proxy);
+    chosen.no_proxy.clone_from(&settings.no_proxy);
+    Client::new(store, chosen, progress)
+}
+
+/// All suites a definition takes packages from, the distribution's own first.
+pub(crate) fn suites(
+    project: &Project,
+    settings: &Settings,
+    debian: &Debian,
+    offline: bool,
+) -> anyhow::Result<Vec<WantedSuite>> {
+    let mirrors = match mirrors(settings) {
+        Ok(mirrors) => Some(mirrors),
+        Err(_) if offline => None,
+        Err(error) => return Err(error),
+    };
+    let mut names = vec![debian.suite.value.clone()];
+    if debian.updates {
+        names.push(format!("{}-updates", debian.suite.value));
+    }
+    if debian.security {
+        names.push(format!("{}-security", debian.suite.value));
+    }
+    let mut suites: Vec<WantedSuite> = names
+        .into_iter()
+        .map(|suite| WantedSuite {
+            name: format!("{DISTRIBUTION} {suite}"),
+            suite: Suite {
+                archive: DISTRIBUTION.into(),
+                mirrors: mirrors
+                    .as_ref()
+                    .map_or(Vec::new(), |all| all.for_suite(&suite).to_vec()),
+                suite,
+                trust: Trust::Keyring(Keyring::debian()),
+            },
+            components: debian.components.clone(),
+        })
+        .collect();
+    for archive in &debian.archives {
+        let trust = match &archive.keyring {
+            Some(keyring) => Trust::Keyring(Keyring::read(&project.root.join(&keyring.value))?),
+            None => Trust::Anyone,
+        };
+        suites.push(WantedSuite {
+            name: format!("{} {}", archive.name, archive.suite),
+            suite: Suite {
+                archive: archive.name.clone(),
+                mirrors: vec![archive.uri.value.clone()],
+                suite: archive.suite.clone(),
+                trust,
+            },
+            components: archive.components.clone(),
+        });
+    }
+    Ok(suites)
+}
+
+fn mirrors(settings: &Settings) -> anyhow::Result<Mirrors> {
+    let host = Host::read(std::path::Path::new("/"));
+    let choice = Choice {
+        command_line: &settings.mirrors,
+        environment: settings.mirror_variable.as_deref(),
+        settings: settings.mirror_setting.as_deref(),
+        built_in: BUILT_IN_MIRROR,
+        host: Some(&host),
+    };
+    Ok(Mirrors::find(DISTRIBUTION, choice)?)
+}
+
+/// What could not be fetched because no mirror has it any more.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "no mirror has these locked packages any more: {}; take newer ones with `kasmforge update \
+     {}`, or name a mirror that keeps old ones with --mirror",
+    packages.join(", "),
+    packages.join(" ")
+)]
+pub(crate) struct Gone {
+    /// Names of packages.
+    pub(crate) packages: Vec<String>,
+}
+
+/// Fetches every package and download of a workspace that the store lacks.
+pub(crate) fn fetch(
+    project: &Project,
+    settings: &Settings,
+    client: &Client<'_>,
+    store: &Store,
+    workspace: &Workspace,
+    architecture: &str,
+    lock: &Lock,
+) -> anyhow::Result<()> {
+    let indexes: Vec<usize> = workspace
+        .stages
+        .iter()
+        .filter_map(|stage| lock.workspace(&stage.name, architecture))
+        .flat_map(|stage| stage.packages.iter().copied())
+        .filter(|&index| {
+            let package = &lock.packages[index];
+            !store.has_blob(&package.sha256, Some(package.size))
+        })
+        .collect();
+    if !indexes.is_empty() {
+        let offline = client.settings().offline;
+        let suites = suites(project, settings, &workspace.debian, offline)?;
+        let by_name: BTreeMap<&str, Arc<[String]>> = suites
+            .iter()
+            .map(|wanted| {
+                (
+                    wanted.name.as_str(),
+                    Arc::from(wanted.suite.mirrors.as_slice()),
+                )
+            })
+            .collect();
+        let none: Arc<[String]> = Arc::from([]);
+        let wanted: Vec<Wanted> = indexes
+            .iter()
+            .map(|&index| {
+                let package = &lock.packages[index];
+                Wanted {
+                    digest: package.sha256,
+                    size: package.size,
+                    path: package.path.clone(),
+                    mirrors: by_name
+                        .get(package.archive.as_str())
+                        .unwrap_or(&none)
+                        .clone(),
+                }
+            })
+            .collect();
+        fetch_packages(client, &wanted, lock, &indexes)?;
+    }
+    for (url, digest) in downloads(workspace, lock) {
+        if !store.has_blob(&digest, None) {
+            client
+                .download(&url, Some(digest))
+                .with_context(|| format!("cannot fetch {url}"))?;
+        }
+    }
+    Ok(())
+}
+
+fn fetch_packages(
+    client: &Client<'_>,
+    wanted: &[Wanted],
+    lock: &Lock,
+    indexes: &[usize],
+) -> anyhow::Result<()> {
+    match client.fetch(wanted) {
+        Ok(_) => Ok(()),
+        Err(kasmforge_archive::Error::Fetch { failures, .. })
+            if failures.iter().all(|failure| failure.error.is_gone()) =>
+        {
+            let packages = failures
+                .iter()
+                .map(|failure| lock.packages[indexes[failure.index]].name.clone())
+                .collect();
+            Err(Gone { packages }.into())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The downloads a workspace's files name, as the lock has them.
+fn downloads(workspace: &Workspace, lock: &Lock) -> BTreeMap<String, kasmforge_digest::Digest> {
+    let files = workspace.stages.iter().flat_map(|stage| &stage.image_files);
+    files
+        .filter_map(|file| match &file.content {
+            FileContent::Url { url, .. } => Some((url.value.clone(), *lock.urls.get(&url.value)?)),
+            _ => None,
+        })
+        .collect()
+}

@@ -1,0 +1,501 @@
+//! Locking: from a definition and the archives' indexes to a lock.
+//!
+//! A stage is resolved only when the lock has no answer for what its definition asks, on top of the
+//! very packages the stage below has. What the lock had is preferred, so that a changed request
+//! changes little else.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::BufReader;
+
+use anyhow::Context as _;
+use kasmforge_archive::{Client, Progress};
+use kasmforge_deb::archive::{DebError, DebReader};
+use kasmforge_deb::{PackageStanza, Version};
+use kasmforge_digest::{Digest, KeyHasher};
+use kasmforge_lock::{ArchiveState, Lock, Package, Workspace as LockedWorkspace};
+use kasmforge_plan::layers;
+use kasmforge_resolve::{
+    Archive, Chosen, Identity, Origin, Problem, Request, Solution, Stage as Asked, Universe,
+    Unsatisfiable, resolve,
+};
+use kasmforge_spec::{DebByUrl, Diagnostic, FileContent, Location, Stage, Workspace};
+use kasmforge_store::Store;
+
+use crate::exit::Mistakes;
+use crate::fetching;
+use crate::project::Project;
+use crate::settings::Settings;
+
+/// What may change in a lock.
+#[derive(Debug, Clone, Default)]
+pub(crate) enum Change {
+    /// Only what the definitions changed.
+    #[default]
+    Needed,
+    /// Every package may become newer.
+    All,
+    /// These packages may become newer.
+    Packages(BTreeSet<String>),
+}
+
+/// The lock says something else than the definitions, and must not change.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "kasmforge.lock does not say what `{workspace}` asks for ({why}), and --locked forbids to \
+     change it; run `kasmforge lock`, look at the difference, and commit it"
+)]
+pub(crate) struct Outdated {
+    workspace: String,
+    why: &'static str,
+}
+
+/// Everything locking needs.
+pub(crate) struct Locking<'a> {
+    pub(crate) project: &'a Project,
+    pub(crate) settings: &'a Settings,
+    pub(crate) store: &'a Store,
+    pub(crate) progress: &'a dyn Progress,
+    pub(crate) architecture: &'a str,
+    pub(crate) locked: bool,
+    pub(crate) offline: bool,
+}
+
+impl Locking<'_> {
+    /// Brings a lock up to date with a workspace and the stages below it.
+    pub(crate) fn bring(
+        &self,
+        lock: &mut Lock,
+        workspace: &Workspace,
+        change: &Change,
+    ) -> anyhow::Result<()> {
+        let client = fetching::client(self.store, self.settings, self.offline, self.progress);
+        let mut universe = None;
+        let mut below: Option<Digest> = None;
+        for (index, stage) in workspace.stages.iter().enumerate() {
+            let request = request(workspace, stage, below);
+            let known = lock.workspace(&stage.name, self.architecture);
+            let fits = known.is_some_and(|known| known.request == request);
+            if !fits || !matches!(change, Change::Needed) {
+                if self.locked {
+                    let why = if known.is_some() {
+                        "the definition changed"
+                    } else {
+                        "it is new"
+                    };
+                    return Err(Outdated {
+                        workspace: stage.name.clone(),
+                        why,
+                    }
+                    .into());
+                }
+                if universe.is_none() {
+                    universe = Some(self.universe(&client, workspace, lock)?);
+                }
+                let universe = universe.as_ref().expect("it was made above");
+                self.stage(&client, universe, lock, workspace, index, request, change)?;
+            }
+            let locked = lock.workspace(&stage.name, self.architecture);
+            below = locked.map(|locked| packages_digest(lock, locked));
+        }
+        self.downloads(&client, lock, workspace)
+    }
+
+    /// Reads every index the definition's suites have, verified, and notes their states.
+    fn universe(
+        &self,
+        client: &Client<'_>,
+        workspace: &Workspace,
+        lock: &mut Lock,
+    ) -> anyhow::Result<Universe> {
+        let mut universe = Universe::new(self.architecture);
+        let debian = &workspace.debian;
+        for wanted in fetching::suites(self.project, self.settings, debian, self.offline)? {
+            let release = client.release(&wanted.suite)?;
+            let automatic = !wanted.suite.suite.ends_with("-backports");
+            let id = universe.add_archive(Archive {
+                name: wanted.name.clone(),
+                automatic,
+            });
+            for component in &wanted.components {
+                let index = client.packages_index(&release, component, self.architecture)?;
+                let text = std::fs::read_to_string(&index.path)
+                    .with_context(|| format!("cannot read {}", index.path.display()))?;
+                universe.add_index(id, text)?;
+            }
+            let state = ArchiveState {
+                name: wanted.name,
+                release: release.digest,
+                date: release.date.as_second(),
+                signer: release.signer.unwrap_or_default(),
+            };
+            lock.archives.retain(|known| known.name != state.name);
+            lock.archives.push(state);
+        }
+        Ok(universe)
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one stage is the meeting of all of them"
+    )]
+    fn stage(
+        &self,
+        client: &Client<'_>,
+        universe: &Universe,
+        lock: &mut Lock,
+        workspace: &Workspace,
+        index: usize,
+        request: Digest,
+        change: &Change,
+    ) -> anyhow::Result<()> {
+        let stage = &workspace.stages[index];
+        let requests = requests(workspace, stage)?;
+        let mut kept = Vec::new();
+        let mut controls = Vec::new();
+        let mut debs = Vec::new();
+        for (lower, at) in workspace.stages[..=index].iter().zip(0..) {
+            for deb in &lower.packages.debs {
+                let fetched = self.deb(client, lock, deb)?;
+                controls.push(fetched.control.clone());
+                debs.push(fetched);
+            }
+            if at < index {
+                kept.extend(identities(lock, &lower.name, self.architecture)?);
+            }
+        }
+        let controls: Vec<&str> = controls.iter().map(String::as_str).collect();
+        let prefer = preferred(lock, &stage.name, self.architecture, change)?;
+        let asked = Asked {
+            requests: &requests,
+            recommends: stage.packages.recommends,
+            kept: &kept,
+            debs: &controls,
+            prefer: &prefer,
+        };
+        let solution =
+            resolve(universe, &asked).map_err(|error| explained(error, workspace, stage))?;
+        let packages = packages(universe, &solution, &debs)?;
+        let share = layers::shares(workspace.layers.budget, workspace.stages.len())[index];
+        let known = lock.workspace(&stage.name, self.architecture);
+        let earlier = known.map(|known| known.layers.clone());
+        let locked = LockedWorkspace {
+            name: stage.name.clone(),
+            architecture: self.architecture.into(),
+            extends: index
+                .checked_sub(1)
+                .map(|below| workspace.stages[below].name.clone()),
+            request,
+            packages: Vec::new(),
+            layers: layers::group(&packages, share, earlier.as_deref()),
+            image: known.and_then(|known| known.image),
+        };
+        lock.put(locked, packages);
+        Ok(())
+    }
+
+    /// Fetches a package by its address; its digest is the definition's, the lock's, or what comes.
+    fn deb(
+        &self,
+        client: &Client<'_>,
+        lock: &mut Lock,
+        deb: &DebByUrl,
+    ) -> anyhow::Result<FetchedDeb> {
+        let url = &deb.url.value;
+        let named = deb
+            .sha256
+            .as_ref()
+            .map(|text| Digest::from_hex(&text.value))
+            .transpose()?;
+        let known = named.or_else(|| lock.urls.get(url).copied());
+        let download = client
+            .download(url, known)
+            .with_context(|| format!("cannot fetch the package {url}"))?;
+        lock.urls.insert(url.clone(), download.digest);
+        let path = self.store.blob_path(&download.digest);
+        let file = File::open(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let control = control(file).with_context(|| format!("{url} is no package"))?;
+        Ok(FetchedDeb {
+            url: url.clone(),
+            digest: download.digest,
+            size: download.size,
+            control,
+        })
+    }
+
+    /// Fetches the downloads of `[[files]]` whose digests nobody knows yet.
+    fn downloads(
+        &self,
+        client: &Client<'_>,
+        lock: &mut Lock,
+        workspace: &Workspace,
+    ) -> anyhow::Result<()> {
+        for file in workspace.stages.iter().flat_map(|stage| &stage.image_files) {
+            let FileContent::Url { url, sha256, .. } = &file.content else {
+                continue;
+            };
+            let named = sha256
+                .as_ref()
+                .map(|text| Digest::from_hex(&text.value))
+                .transpose()?;
+            let known = lock.urls.get(&url.value).copied();
+            if known.is_some() && (named.is_none() || named == known) {
+                continue;
+            }
+            if self.locked {
+                let workspace = workspace.name.clone();
+                let why = "a download is new";
+                return Err(Outdated { workspace, why }.into());
+            }
+            let download = client
+                .download(&url.value, named)
+                .with_context(|| format!("cannot fetch {}", url.value))?;
+            lock.urls.insert(url.value.clone(), download.digest);
+        }
+        Ok(())
+    }
+}
+
+/// A package that was fetched by its address.
+struct FetchedDeb {
+    url: String,
+    digest: Digest,
+    size: u64,
+    control: String,
+}
+
+fn control(file: File) -> Result<String, DebError> {
+    let deb = DebReader::open(BufReader::with_capacity(64 << 10, file))?;
+    let control = deb.control().get("control").map(|file| file.bytes.clone());
+    Ok(String::from_utf8_lossy(&control.unwrap_or_default()).into_owned())
+}
+
+/// A digest of everything a stage's packages are a function of, besides the archives.
+fn request(workspace: &Workspace, stage: &Stage, below: Option<Digest>) -> Digest {
+    let debian = &workspace.debian;
+    let archives = debian.archives.iter().map(|archive| {
+        format!(
+            "{} {} {}",
+            archive.name,
+            archive.suite,
+            archive.components.join(" ")
+        )
+    });
+    let debs = stage.packages.debs.iter().map(|deb| {
+        let digest = deb
+            .sha256
+            .as_ref()
+            .map_or("", |digest| digest.value.as_str());
+        format!("{} {digest}", deb.url.value)
+    });
+    let mut install: Vec<&str> = stage
+        .packages
+        .install
+        .iter()
+        .map(|request| request.value.as_str())
+        .collect();
+    install.sort_unstable();
+    KeyHasher::new("request 1")
+        .field("suite", &debian.suite.value)
+        .list("components", &debian.components)
+        .field("security", debian.security.to_string())
+        .field("updates", debian.updates.to_string())
+        .list("archives", archives)
+        .list("install", install)
+        .field("recommends", stage.packages.recommends.to_string())
+        .list("debs", debs)
+        .field(
+            "below",
+            below.map_or(Vec::new(), |below| below.as_bytes().to_vec()),
+        )
+        .key()
+        .digest()
+}
+
+/// A digest of exactly which packages a locked stage has.
+fn packages_digest(lock: &Lock, locked: &LockedWorkspace) -> Digest {
+    let digests = locked
+        .packages
+        .iter()
+        .map(|&index| *lock.packages[index].sha256.as_bytes());
+    KeyHasher::new("packages 1")
+        .list("packages", digests)
+        .key()
+        .digest()
+}
+
+fn requests(workspace: &Workspace, stage: &Stage) -> anyhow::Result<Vec<Request>> {
+    let mut requests = Vec::new();
+    let mut diagnostics = Vec::new();
+    for wanted in &stage.packages.install {
+        match wanted.value.parse::<Request>() {
+            Ok(request) => requests.push(request),
+            Err(error) => {
+                diagnostics.push(diagnostic(
+                    error.to_string(),
+                    Some(wanted.at.clone()),
+                    "here",
+                ));
+            }
+        }
+    }
+    if diagnostics.is_empty() {
+        return Ok(requests);
+    }
+    Err(Mistakes {
+        files: workspace.files.clone(),
+        diagnostics,
+    }
+    .into())
+}
+
+fn diagnostic(message: String, at: Option<Location>, label: &str) -> Diagnostic {
+    Diagnostic {
+        message,
+        at,
+        label: label.into(),
+        related: Vec::new(),
+        help: Vec::new(),
+    }
+}
+
+/// A failure to resolve, shown at the requests that are at fault.
+fn explained(error: Unsatisfiable, workspace: &Workspace, stage: &Stage) -> anyhow::Error {
+    let place = |request: usize| {
+        stage
+            .packages
+            .install
+            .get(request)
+            .map(|one| one.at.clone())
+    };
+    let diagnostics = error
+        .problems
+        .iter()
+        .map(|problem: &Problem| {
+            let mut places = problem
+                .requests()
+                .iter()
+                .filter_map(|&request| place(request));
+            let mut told = diagnostic(problem.to_string(), places.next(), "asked for here");
+            told.related = places.map(|at| (at, "and here".to_owned())).collect();
+            told.help = problem.because().iter().map(ToString::to_string).collect();
+            told.help.extend(problem.help());
+            told
+        })
+        .collect();
+    Mistakes {
+        files: workspace.files.clone(),
+        diagnostics,
+    }
+    .into()
+}
+
+fn identities(lock: &Lock, stage: &str, architecture: &str) -> anyhow::Result<Vec<Identity>> {
+    let Some(locked) = lock.workspace(stage, architecture) else {
+        return Ok(Vec::new());
+    };
+    locked
+        .packages
+        .iter()
+        .map(|&index| {
+            let package = &lock.packages[index];
+            Ok(Identity {
+                name: package.name.clone(),
+                architecture: package.architecture.clone(),
+                version: version(package)?,
+            })
+        })
+        .collect()
+}
+
+fn version(package: &Package) -> anyhow::Result<Version> {
+    package.version.parse().with_context(|| {
+        format!(
+            "kasmforge.lock has the version `{}` for {}",
+            package.version, package.name
+        )
+    })
+}
+
+/// The versions the lock has for a stage, but for those that may change.
+fn preferred(
+    lock: &Lock,
+    stage: &str,
+    architecture: &str,
+    change: &Change,
+) -> anyhow::Result<BTreeMap<String, Version>> {
+    let Some(locked) = lock.workspace(stage, architecture) else {
+        return Ok(BTreeMap::new());
+    };
+    locked
+        .packages
+        .iter()
+        .map(|&index| &lock.packages[index])
+        .filter(|package| match change {
+            Change::Needed => true,
+            Change::All => false,
+            Change::Packages(names) => !names.contains(&package.name),
+        })
+        .map(|package| {
+            // The native architecture's name stands for `all` too, as the resolver has it.
+            let key = format!("{}:{}", package.name, package.architecture);
+            Ok((key, version(package)?))
+        })
+        .collect()
+}
+
+/// The stage's own packages of a solution, in the order they are configured.
+fn packages(
+    universe: &Universe,
+    solution: &Solution,
+    debs: &[FetchedDeb],
+) -> anyhow::Result<Vec<Package>> {
+    let own = solution.packages.iter().filter(|chosen| !chosen.is_kept());
+    own.map(|chosen| package(universe, solution, debs, chosen))
+        .collect()
+}
+
+fn package(
+    universe: &Universe,
+    solution: &Solution,
+    debs: &[FetchedDeb],
+    chosen: &Chosen,
+) -> anyhow::Result<Package> {
+    let PackageStanza {
+        name,
+        version,
+        architecture,
+        source,
+        ..
+    } = &chosen.stanza;
+    let incomplete = || format!("the index says too little of {name} {version} to fetch it");
+    let (archive, path, size, sha256) = match chosen.origin {
+        Origin::Archive(id) => (
+            universe.archive(id).name.clone(),
+            chosen.stanza.filename.clone().with_context(incomplete)?,
+            chosen.stanza.size.with_context(incomplete)?,
+            chosen.stanza.sha256.with_context(incomplete)?,
+        ),
+        Origin::Deb(index) => {
+            let deb = debs.get(index).with_context(incomplete)?;
+            (String::new(), deb.url.clone(), deb.size, deb.digest)
+        }
+    };
+    let depends: BTreeSet<String> = chosen
+        .links
+        .iter()
+        .map(|link| solution.packages[link.package].stanza.name.clone())
+        .collect();
+    Ok(Package {
+        name: name.clone(),
+        version: version.to_string(),
+        architecture: architecture.clone(),
+        source: source.clone(),
+        archive,
+        path,
+        size,
+        sha256,
+        installed_size: chosen.stanza.installed_size.unwrap_or_default(),
+        depends: depends.into_iter().collect(),
+    })
+}

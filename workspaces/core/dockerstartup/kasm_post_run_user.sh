@@ -1,0 +1,3 @@
+#!/bin/sh
+# Kasm runs this as kasm-user, after a session was started. Replace it, or map a file over it, to have something done.
+exit 0
