@@ -4,15 +4,45 @@ use std::io;
 use std::process::ExitCode;
 
 use kasmforge_build::{BuildError, FinishError};
-use kasmforge_spec::{Diagnostic, Files, Report};
+use kasmforge_spec::{Diagnostic, Files, Location, Report};
 
 use crate::printer::Printer;
+
+/// What is said when a definition is refused before anything was done.
+pub(crate) const NOTHING_WRITTEN: &str = "nothing was written";
 
 /// Mistakes in what a person wrote, found after the definition was read: shown with their lines.
 #[derive(Debug)]
 pub(crate) struct Mistakes {
     pub(crate) files: Files,
     pub(crate) diagnostics: Vec<Diagnostic>,
+    /// What was not done because of them.
+    pub(crate) closing: &'static str,
+}
+
+impl Mistakes {
+    /// One mistake at one place.
+    pub(crate) fn at(
+        files: &Files,
+        at: Location,
+        message: String,
+        label: &str,
+        help: Vec<String>,
+        closing: &'static str,
+    ) -> Self {
+        let diagnostic = Diagnostic {
+            message,
+            at: Some(at),
+            label: label.into(),
+            related: Vec::new(),
+            help,
+        };
+        Self {
+            files: files.clone(),
+            diagnostics: vec![diagnostic],
+            closing,
+        }
+    }
 }
 
 impl std::fmt::Display for Mistakes {
@@ -41,9 +71,9 @@ pub(crate) fn of(error: &anyhow::Error, printer: &Printer) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     if let Some(report) = error.downcast_ref::<Report>() {
-        printer.mistakes(&report.files, &report.diagnostics);
+        printer.mistakes(&report.files, &report.diagnostics, NOTHING_WRITTEN);
     } else if let Some(mistakes) = error.downcast_ref::<Mistakes>() {
-        printer.mistakes(&mistakes.files, &mistakes.diagnostics);
+        printer.mistakes(&mistakes.files, &mistakes.diagnostics, mistakes.closing);
     } else {
         printer.error(error);
     }
@@ -70,16 +100,14 @@ pub(crate) fn located(error: BuildError, files: &Files) -> anyhow::Error {
         _ => None,
     };
     let Some(at) = at else { return error.into() };
-    let diagnostic = Diagnostic {
-        message: error.to_string(),
-        at: Some(at),
-        label: "named here".into(),
-        related: Vec::new(),
-        help: Vec::new(),
-    };
-    Mistakes {
-        files: files.clone(),
-        diagnostics: vec![diagnostic],
-    }
+    let message = error.to_string();
+    Mistakes::at(
+        files,
+        at,
+        message,
+        "named here",
+        Vec::new(),
+        "no image was built",
+    )
     .into()
 }

@@ -19,10 +19,12 @@ use kasmforge_resolve::{
     Archive, Chosen, Identity, Origin, Problem, Request, Solution, Stage as Asked, Universe,
     Unsatisfiable, resolve,
 };
-use kasmforge_spec::{DebByUrl, Diagnostic, FileContent, Location, Stage, Workspace};
+use kasmforge_spec::{
+    DebByUrl, Diagnostic, FileContent, Files, Located, Location, Stage, Workspace,
+};
 use kasmforge_store::Store;
 
-use crate::exit::Mistakes;
+use crate::exit::{Mistakes, NOTHING_WRITTEN};
 use crate::fetching;
 use crate::project::Project;
 use crate::settings::Settings;
@@ -50,6 +52,16 @@ pub(crate) struct Outdated {
     why: &'static str,
 }
 
+/// Locked packages of a lower stage that the archives have dropped.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "no archive has {} any more as locked; take newer ones with `kasmforge update`",
+    packages.iter().cloned().collect::<Vec<_>>().join(", ")
+)]
+struct Superseded {
+    packages: BTreeSet<String>,
+}
+
 /// Everything locking needs.
 pub(crate) struct Locking<'a> {
     pub(crate) project: &'a Project,
@@ -63,7 +75,30 @@ pub(crate) struct Locking<'a> {
 
 impl Locking<'_> {
     /// Brings a lock up to date with a workspace and the stages below it.
+    ///
+    /// When the archives have dropped a package that a lower stage is locked to, that package is
+    /// locked anew: nothing could be resolved on top of it otherwise.
     pub(crate) fn bring(
+        &self,
+        lock: &mut Lock,
+        workspace: &Workspace,
+        change: &Change,
+    ) -> anyhow::Result<()> {
+        let error = match self.attempt(lock, workspace, change) {
+            Ok(()) => return Ok(()),
+            Err(error) => error,
+        };
+        let Some(Superseded { packages }) = error.downcast_ref() else {
+            return Err(error);
+        };
+        self.progress.event(kasmforge_archive::Event::Checking {
+            archive: "newer versions of",
+            suite: &packages.iter().cloned().collect::<Vec<_>>().join(", "),
+        });
+        self.attempt(lock, workspace, &Change::Packages(packages.clone()))
+    }
+
+    fn attempt(
         &self,
         lock: &mut Lock,
         workspace: &Workspace,
@@ -111,8 +146,11 @@ impl Locking<'_> {
         let mut universe = Universe::new(self.architecture);
         let debian = &workspace.debian;
         for wanted in fetching::suites(self.project, self.settings, debian, self.offline)? {
-            let release = client.release(&wanted.suite)?;
-            let automatic = !wanted.suite.suite.ends_with("-backports");
+            let release = client
+                .release(&wanted.suite)
+                .map_err(|error| suite_missing(error, workspace, &wanted.suite.suite))?;
+            // A suite that asks not to be used unasked (backports, experimental) is not.
+            let automatic = release.release.automatic;
             let id = universe.add_archive(Archive {
                 name: wanted.name.clone(),
                 automatic,
@@ -156,7 +194,7 @@ impl Locking<'_> {
         let mut debs = Vec::new();
         for (lower, at) in workspace.stages[..=index].iter().zip(0..) {
             for deb in &lower.packages.debs {
-                let fetched = self.deb(client, lock, deb)?;
+                let fetched = self.deb(client, lock, &workspace.files, deb)?;
                 controls.push(fetched.control.clone());
                 debs.push(fetched);
             }
@@ -199,6 +237,7 @@ impl Locking<'_> {
         &self,
         client: &Client<'_>,
         lock: &mut Lock,
+        files: &Files,
         deb: &DebByUrl,
     ) -> anyhow::Result<FetchedDeb> {
         let url = &deb.url.value;
@@ -210,7 +249,7 @@ impl Locking<'_> {
         let known = named.or_else(|| lock.urls.get(url).copied());
         let download = client
             .download(url, known)
-            .with_context(|| format!("cannot fetch the package {url}"))?;
+            .map_err(|error| other_bytes(error, files, url, deb.sha256.as_ref()))?;
         lock.urls.insert(url.clone(), download.digest);
         let path = self.store.blob_path(&download.digest);
         let file = File::open(&path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -247,12 +286,61 @@ impl Locking<'_> {
                 let why = "a download is new";
                 return Err(Outdated { workspace, why }.into());
             }
-            let download = client
-                .download(&url.value, named)
-                .with_context(|| format!("cannot fetch {}", url.value))?;
+            let download = client.download(&url.value, named).map_err(|error| {
+                other_bytes(error, &workspace.files, &url.value, sha256.as_ref())
+            })?;
             lock.urls.insert(url.value.clone(), download.digest);
         }
         Ok(())
+    }
+}
+
+/// A suite no mirror has, shown where the definition names it.
+fn suite_missing(
+    error: kasmforge_archive::Error,
+    workspace: &Workspace,
+    suite: &str,
+) -> anyhow::Error {
+    let named = &workspace.debian.suite;
+    if !error.is_gone() || !suite.starts_with(named.value.as_str()) {
+        return error.into();
+    }
+    let message = format!("no mirror has the suite `{suite}`");
+    let help = vec![
+        format!("what was asked: {error}"),
+        "suites are named like `trixie` or `bookworm`; another mirror is named with --mirror"
+            .into(),
+    ];
+    let at = named.at.clone();
+    Mistakes::at(
+        &workspace.files,
+        at,
+        message,
+        "named here",
+        help,
+        NOTHING_WRITTEN,
+    )
+    .into()
+}
+
+/// A download of other bytes than the definition says, shown where it says so.
+fn other_bytes(
+    error: kasmforge_archive::Error,
+    files: &Files,
+    url: &str,
+    named: Option<&Located<String>>,
+) -> anyhow::Error {
+    match (&error, named) {
+        (kasmforge_archive::Error::OtherBytes { found, .. }, Some(named)) => {
+            let message = format!("{url} has another digest than the definition says");
+            let help = vec![format!(
+                "what came has sha256 = \"{}\"; write that only if you know why it changed",
+                found.hex()
+            )];
+            let at = named.at.clone();
+            Mistakes::at(files, at, message, "not this", help, NOTHING_WRITTEN).into()
+        }
+        _ => anyhow::Error::from(error).context(format!("cannot fetch {url}")),
     }
 }
 
@@ -345,6 +433,7 @@ fn requests(workspace: &Workspace, stage: &Stage) -> anyhow::Result<Vec<Request>
     Err(Mistakes {
         files: workspace.files.clone(),
         diagnostics,
+        closing: NOTHING_WRITTEN,
     }
     .into())
 }
@@ -361,6 +450,20 @@ fn diagnostic(message: String, at: Option<Location>, label: &str) -> Diagnostic 
 
 /// A failure to resolve, shown at the requests that are at fault.
 fn explained(error: Unsatisfiable, workspace: &Workspace, stage: &Stage) -> anyhow::Error {
+    let superseded: BTreeSet<String> = error
+        .problems
+        .iter()
+        .filter_map(|problem| match problem {
+            Problem::KeptGone { kept } => Some(kept.name.clone()),
+            _ => None,
+        })
+        .collect();
+    if !superseded.is_empty() {
+        return Superseded {
+            packages: superseded,
+        }
+        .into();
+    }
     let place = |request: usize| {
         stage
             .packages
@@ -386,6 +489,7 @@ fn explained(error: Unsatisfiable, workspace: &Workspace, stage: &Stage) -> anyh
     Mistakes {
         files: workspace.files.clone(),
         diagnostics,
+        closing: NOTHING_WRITTEN,
     }
     .into()
 }

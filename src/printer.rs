@@ -61,11 +61,6 @@ impl Printer {
         self.bars
     }
 
-    /// Whether nothing but errors is told.
-    pub(crate) const fn quiet(&self) -> bool {
-        self.quiet
-    }
-
     /// Prints a result: a text for people, or the same for machines.
     pub(crate) fn result(&self, text: &str, json: &serde_json::Value) -> io::Result<()> {
         let mut out = io::stdout().lock();
@@ -110,7 +105,7 @@ impl Printer {
     }
 
     /// Shows mistakes in definitions at their lines.
-    pub(crate) fn mistakes(&self, files: &Files, diagnostics: &[Diagnostic]) {
+    pub(crate) fn mistakes(&self, files: &Files, diagnostics: &[Diagnostic], closing: &str) {
         for diagnostic in diagnostics {
             self.talk(&format!("{}\n", render::render(files, diagnostic, true)));
         }
@@ -119,10 +114,7 @@ impl Printer {
         } else {
             "mistakes"
         };
-        self.talk(&format!(
-            "{} {plural}; nothing was written",
-            diagnostics.len()
-        ));
+        self.talk(&format!("{} {plural}; {closing}", diagnostics.len()));
     }
 
     fn talk(&self, text: &str) {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Context as _;
-use kasmforge_build::{Built, Request, build, remember};
+use kasmforge_build::{BuildError, Built, Request, build, remember};
 use kasmforge_lock::Lock;
 use kasmforge_spec::Workspace;
 use serde_json::json;
@@ -78,8 +78,15 @@ impl Building<'_> {
             architecture: architecture()?,
             created: self.context.settings.source_date_epoch,
         };
-        let built = build(&self.context.store, &request, &mut lock, self.progress)
-            .map_err(|error| exit::located(error, &self.workspace.files))?;
+        let mut built = build(&self.context.store, &request, &mut lock, self.progress);
+        if let Err(BuildError::Damaged { digest, .. }) = &built {
+            self.progress.warn(&format!(
+                "the stored file {digest} was damaged; fetching it again"
+            ));
+            self.fetch(&lock)?;
+            built = build(&self.context.store, &request, &mut lock, self.progress);
+        }
+        let built = built.map_err(|error| exit::located(error, &self.workspace.files))?;
         self.note(&mut lock, &built)?;
         Ok(built)
     }

@@ -16,8 +16,44 @@ pub(crate) fn run(wanted: &Upgrade, context: &Context, printer: &Printer) -> any
     // An image that is there costs one question; one that is not would fail later and worse.
     let loaded = load::give(&engine, &built, printer)?;
     let desktop = engine::desktop(&workspace, &built, loaded.image_id, wanted.force)?;
-    let upgraded = engine.upgrade(&desktop, &mut |event| engine::tell(&event, printer))?;
+    let upgraded = engine.upgrade(&desktop, &mut |event| engine::tell(&event, printer));
+    let upgraded = upgraded.map_err(|error| failed(error, printer))?;
     report(&engine, &upgraded, &workspace.deploy.environment, printer)
+}
+
+/// Shows what the container that failed said, and tells machines how it ended.
+pub(super) fn failed(error: kasmforge_deploy::Error, printer: &Printer) -> anyhow::Error {
+    let kasmforge_deploy::Error::Failed(failure) = &error else {
+        return error.into();
+    };
+    for (title, lines) in [
+        ("the last lines of its log", &failure.logs),
+        (
+            "the last lines of /tmp/container-health.log",
+            &failure.health_log,
+        ),
+    ] {
+        if !lines.is_empty() {
+            printer.say(&format!("{title}:\n  | {}", lines.join("\n  | ")));
+        }
+    }
+    let json = json!({
+        "container": failure.container,
+        "from": failure.from,
+        "to": failure.to,
+        "rolled_back": matches!(failure.old, kasmforge_deploy::Old::Restored),
+        "downtime_ms": failure.downtime_ms,
+        "kept": failure.kept,
+        "reason": failure.reason.to_string(),
+        "logs": failure.logs,
+        "health_log": failure.health_log,
+    });
+    if printer.json()
+        && let Err(error) = printer.result("", &json)
+    {
+        return error.into();
+    }
+    error.into()
 }
 
 /// Tells where the desktop is and how to log in.

@@ -72,7 +72,7 @@ pub enum ConfigureError {
     #[error("cannot run the maintainer scripts")]
     Sandbox(#[from] kasmforge_sandbox::Error),
     /// A script failed.
-    #[error("{}", failed_text(failures, tail))]
+    #[error("{}\n  all of it: {}", failed_text(failures, tail), log.display())]
     Scripts {
         /// The package, and what dpkg says of it.
         failures: Vec<(String, String)>,
@@ -101,6 +101,14 @@ pub enum ConfigureError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] kasmforge_store::Error),
+}
+
+/// Where the output of a stage's failed scripts is kept until the next try.
+fn failed_log(store: &Store, key: &StepKey) -> PathBuf {
+    store
+        .root()
+        .join("tmp")
+        .join(format!("failed-{}.log", key.digest().short()))
 }
 
 fn failed_text(failures: &[(String, String)], tail: &str) -> String {
@@ -395,7 +403,7 @@ impl Stage<'_> {
             }
         }
         tree.overlay(&read.layer);
-        self.judge(&tree, pool, &outcome, &follower, step)?;
+        self.judge(store, &tree, pool, &outcome, &follower, step)?;
         let normalised = self
             .normalise(&mut tree, &read.layer, &mut writer)
             .map_err(keep)?;
@@ -478,6 +486,7 @@ impl Stage<'_> {
     /// Whether all went well: the exit status alone does not prove it.
     fn judge(
         &self,
+        store: &Store,
         tree: &Tree,
         pool: &Pool,
         outcome: &Outcome,
@@ -511,8 +520,8 @@ impl Stage<'_> {
         if told.is_empty() {
             told.push(("dpkg".into(), format!("it ended with {:?}", outcome.status)));
         }
-        let log = std::env::temp_dir().join(format!("kasmforge-{}.log", self.key.digest().short()));
-        fs::write(&log, &follower.log).map_err(keep)?;
+        let log = failed_log(store, &self.key);
+        store.write_file(&log, &follower.log)?;
         Err(ConfigureError::Scripts {
             failures: told,
             tail: follower.tail(15),

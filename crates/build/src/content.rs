@@ -11,7 +11,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use kasmforge_digest::{Digest, Hasher};
+use kasmforge_digest::{Digest, Hasher, HashingReader};
 use kasmforge_tree::tar::Contents;
 use kasmforge_tree::{Entry, Node, Tree, TreePath};
 use rustix::fs::{AtFlags, Timespec, Timestamps, UTIME_OMIT};
@@ -214,20 +214,50 @@ fn check_size(at: &Path, size: u64, stored: &Path) -> io::Result<()> {
     if found == size {
         return Ok(());
     }
-    Err(io::Error::new(
-        io::ErrorKind::InvalidData,
-        format!(
-            "{} has {found} bytes, not the recorded {size}",
-            stored.display()
-        ),
-    ))
+    let stored = stored.display();
+    Err(damaged(format!(
+        "{stored} has {found} bytes, not the recorded {size}"
+    )))
 }
 
 impl Contents for Pool {
     fn open(&self, _: &TreePath, entry: &Entry) -> io::Result<Box<dyn Read + '_>> {
         let (digest, _) = entry.content().expect("only regular files have content");
-        Ok(Box::new(self.open_digest(&digest)?))
+        let inner = HashingReader::new(self.open_digest(&digest)?);
+        Ok(Box::new(Verified {
+            inner: Some(inner),
+            digest,
+        }))
     }
+}
+
+/// Reads a content, and fails at its end if it is not the one that was asked for.
+struct Verified {
+    inner: Option<HashingReader<File>>,
+    digest: Digest,
+}
+
+impl Read for Verified {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let Some(inner) = &mut self.inner else {
+            return Ok(0);
+        };
+        let count = inner.read(buffer)?;
+        if count == 0 && !buffer.is_empty() {
+            let found = self.inner.take().map(|inner| inner.finish().0);
+            if found != Some(self.digest) {
+                return Err(damaged(format!(
+                    "the stored content {} is damaged",
+                    self.digest
+                )));
+            }
+        }
+        Ok(count)
+    }
+}
+
+fn damaged(message: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, message)
 }
 
 /// Whether all contents of a finished step are what their names say.
@@ -240,7 +270,7 @@ pub(crate) fn intact(step: &Path) -> bool {
         let named = name
             .to_str()
             .and_then(|name| Digest::from_hex(name.split('-').next()?).ok());
-        let content = File::open(entry.path()).map(kasmforge_digest::HashingReader::new);
+        let content = File::open(entry.path()).map(HashingReader::new);
         let found = content.and_then(|mut content| {
             io::copy(&mut content, &mut io::sink())?;
             Ok(content.finish().0)

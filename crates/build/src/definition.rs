@@ -11,6 +11,10 @@ use kasmforge_lock::Lock;
 use kasmforge_plan::services;
 use kasmforge_spec::{FileContent, Located, Stage, User, Workspace};
 use kasmforge_store::Store;
+use kasmforge_tree::{Node, Tree};
+
+use crate::content::Pool;
+use crate::extract::{self, ExtractError};
 
 /// Everything a stage's definition lays over its packages.
 #[derive(Debug, Clone)]
@@ -67,14 +71,13 @@ pub enum DefinitionError {
         /// The address.
         url: String,
     },
-    /// A kind of download that is not unpacked.
-    #[error(
-        "{url} cannot be unpacked into the image: `extract` is for packages only so far; fetch \
-         it whole, or name the unpacked folder as `source`"
-    )]
+    /// A download that could not be unpacked.
+    #[error("cannot unpack {url} into the image")]
     Extract {
         /// The address.
         url: String,
+        /// Why.
+        source: ExtractError,
     },
 }
 
@@ -137,21 +140,26 @@ impl Definition {
                     let content = DefinedContent::Bytes(text.clone().into_bytes());
                     add(target, content, file.mode.unwrap_or(0o644));
                 }
-                FileContent::Url {
-                    url, extract: true, ..
-                } => {
-                    return Err(DefinitionError::Extract {
-                        url: url.value.clone(),
-                    });
-                }
-                FileContent::Url { url, .. } => {
+                FileContent::Url { url, extract, .. } => {
                     let absent = || DefinitionError::Absent {
                         url: url.value.clone(),
                     };
                     let digest = *lock.urls.get(&url.value).ok_or_else(absent)?;
-                    let path = store.blob_path(&digest);
-                    let content = DefinedContent::Host { path, digest };
-                    add(target, content, file.mode.unwrap_or(0o644));
+                    if *extract {
+                        let (folder, tree) =
+                            extract::extract(store, &digest).map_err(|source| {
+                                DefinitionError::Extract {
+                                    url: url.value.clone(),
+                                    source,
+                                }
+                            })?;
+                        add(target.clone(), DefinedContent::Folder, 0o755);
+                        extracted(&folder, &tree, &target, &mut add);
+                    } else {
+                        let path = store.blob_path(&digest);
+                        let content = DefinedContent::Host { path, digest };
+                        add(target, content, file.mode.unwrap_or(0o644));
+                    }
                 }
                 FileContent::Source(source) => {
                     walk(&project.join(&source.value), &target, file.mode, &mut add)?;
@@ -215,6 +223,36 @@ impl Definition {
             part(line.as_bytes());
         }
         hasher.finish()
+    }
+}
+
+/// Adds an unpacked download below its target.
+fn extracted(
+    folder: &Path,
+    tree: &Tree,
+    target: &str,
+    add: &mut dyn FnMut(String, DefinedContent, u32),
+) {
+    let mut pool = Pool::default();
+    pool.add(folder, tree);
+    for (path, entry) in tree.iter() {
+        let content = match &entry.node {
+            Node::Directory => DefinedContent::Folder,
+            Node::Symlink(to) => DefinedContent::Symlink(to.to_vec()),
+            Node::File { digest, .. } => {
+                let path = pool.path(digest).expect("it was added above").to_owned();
+                DefinedContent::Host {
+                    path,
+                    digest: *digest,
+                }
+            }
+            _ => continue,
+        };
+        add(
+            format!("{}/{path}", target.trim_end_matches('/')),
+            content,
+            entry.mode,
+        );
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use kasmforge_digest::Digest;
 use kasmforge_lock::Ids;
 use kasmforge_spec::Located;
 use kasmforge_tree::{Entry, FOLDER_TIME, InvalidPath, Node, Tree, TreePath};
@@ -54,6 +55,8 @@ pub enum FinishError {
     Changed {
         /// The file.
         path: PathBuf,
+        /// The digest it had before.
+        digest: Digest,
     },
     /// A content could not be read or kept.
     #[error("cannot keep {target}")]
@@ -232,7 +235,7 @@ impl Finishing<'_, '_> {
     fn host(
         &mut self,
         host: &Path,
-        digest: &kasmforge_digest::Digest,
+        digest: &Digest,
         shape: Entry,
         keep: impl Fn(io::Error) -> FinishError,
     ) -> Result<Entry, FinishError> {
@@ -240,7 +243,10 @@ impl Finishing<'_, '_> {
         let entry = self.writer.keep(file, shape).map_err(&keep)?;
         match entry.content() {
             Some((found, _)) if found == *digest => Ok(entry),
-            _ => Err(FinishError::Changed { path: host.into() }),
+            _ => Err(FinishError::Changed {
+                path: host.into(),
+                digest: *digest,
+            }),
         }
     }
 

@@ -16,6 +16,7 @@ mod configure;
 mod content;
 mod database;
 mod definition;
+mod extract;
 mod farm;
 mod finish;
 mod layering;
@@ -46,6 +47,7 @@ use crate::unpack::Package;
 
 pub use configure::ConfigureError;
 pub use definition::DefinitionError;
+pub use extract::ExtractError;
 pub use farm::FarmError;
 pub use finish::FinishError;
 pub use merge::Collision;
@@ -139,8 +141,18 @@ pub enum BuildError {
     Unpack {
         /// The package.
         package: String,
+        /// The digest of its file.
+        digest: Digest,
         /// Why.
         source: UnpackError,
+    },
+    /// A stored download was damaged. It is removed: fetched again, the build goes on.
+    #[error("a stored download was damaged, and is removed; run the build again to fetch it")]
+    Damaged {
+        /// Its digest.
+        digest: Digest,
+        /// How it was noticed.
+        source: Box<BuildError>,
     },
     /// A stage could not be configured.
     #[error("cannot configure the stage `{stage}`")]
@@ -194,16 +206,57 @@ pub fn build(
     lock: &mut Lock,
     observer: &dyn Observer,
 ) -> Result<Built, BuildError> {
-    match attempt(store, request, lock, observer) {
-        Err(BuildError::Pack(PackError::Damaged { what, .. })) => {
-            // Damaged contents are found by their names and dropped; what is dropped is made again.
-            let text = format!("stored files of {what} were damaged and are made again");
-            observer.event(Event::Warning { text: &text });
-            drop_damaged(store, request, lock)?;
-            attempt(store, request, lock, observer)
-        }
-        other => other,
+    let error = match attempt(store, request, lock, observer) {
+        Ok(built) => return Ok(built),
+        Err(error) => error,
+    };
+    if let Some(digest) = damaged_download(store, &error) {
+        store.remove_blob(&digest)?;
+        return Err(BuildError::Damaged {
+            digest,
+            source: Box::new(error),
+        });
     }
+    if !is_damage(&error) {
+        return Err(error);
+    }
+    // Damaged contents are found by their names and dropped; what is dropped is made again.
+    let text = format!("stored files were damaged and are made again ({error})");
+    observer.event(Event::Warning { text: &text });
+    drop_damaged(store, request, lock)?;
+    attempt(store, request, lock, observer)
+}
+
+/// The download an error found to be other bytes than its name says.
+fn damaged_download(store: &Store, error: &BuildError) -> Option<Digest> {
+    match error {
+        BuildError::Unpack {
+            digest,
+            source: UnpackError::Digest { .. } | UnpackError::Deb(_),
+            ..
+        } => Some(*digest),
+        BuildError::Finish(FinishError::Changed { path, digest })
+            if path.starts_with(store.root()) =>
+        {
+            Some(*digest)
+        }
+        _ => None,
+    }
+}
+
+/// Whether an error says that a stored content is not what its name says.
+fn is_damage(error: &BuildError) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        let invalid = |error: &std::io::Error| error.kind() == std::io::ErrorKind::InvalidData;
+        if matches!(error.downcast_ref(), Some(PackError::Damaged { .. }))
+            || error.downcast_ref().is_some_and(invalid)
+        {
+            return true;
+        }
+        cause = error.source();
+    }
+    matches!(error, BuildError::Pack(PackError::Damaged { .. }))
 }
 
 fn attempt(
@@ -299,6 +352,7 @@ fn unpack_all(
                 unpack::unpack(store, &step.key, &locked.sha256).map_err(|source| {
                     BuildError::Unpack {
                         package: locked.name.clone(),
+                        digest: locked.sha256,
                         source,
                     }
                 })?;

@@ -46,7 +46,7 @@ const fn remove(
 }
 
 /// All rules, in the order they are applied.
-pub const NORMALISERS: [Normaliser; 15] = [
+pub const NORMALISERS: [Normaliser; 16] = [
     Normaliser {
         name: "machine-id",
         version: 1,
@@ -132,6 +132,11 @@ pub const NORMALISERS: [Normaliser; 15] = [
         "vlc-plugins-cache",
         "directory order; made again at first use",
         &["usr/lib/*/vlc/plugins/plugins.dat"],
+    ),
+    remove(
+        "man-db-index",
+        "its order depends on the order files are read in; man works without it",
+        &["var/cache/man/**"],
     ),
     remove(
         "doc-base",

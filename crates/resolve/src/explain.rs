@@ -14,9 +14,9 @@ use crate::stage::{Roots, Stage};
 use crate::universe::PackageId;
 use crate::unsatisfiable::{Because, Missing, Problem};
 
-/// How much work an explanation is worth, as [`Task::work`] counts it: twenty times what a conflict
-/// of a large desktop takes. What is not tried by then stays in the explanation, which is longer
-/// for it, but as true.
+/// How much work an explanation is worth, as [`Task::work`] counts it. Conflicts of desktops take
+/// less than a million. What is not tried by then stays in the explanation, which is longer for it,
+/// but as true.
 const MAX_WORK: u64 = 60_000_000;
 
 /// How many reasons are worth showing.

@@ -6,8 +6,9 @@ use std::rc::Rc;
 
 use kasmforge_deb::{Alternatives, Atom, MultiArch, PackageError, Version};
 
+use crate::package::Package;
 use crate::solution::Relation;
-use crate::universe::{Package, PackageId, Universe};
+use crate::universe::{PackageId, Universe};
 
 /// The packages of one slot that a relation means: any of them will do, or none may be there.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]

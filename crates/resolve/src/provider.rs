@@ -50,8 +50,8 @@ pub(crate) struct Task<'t, 'u> {
     /// How much work the solver may still do; what it does is taken off.
     ///
     /// The solver goes through the dependencies in rounds, and through all it knows in each: so a
-    /// package known in a round is the unit. A desktop takes some hundred thousands; a chain of
-    /// needs as long as an index, which nobody writes in good faith, would take 10^10.
+    /// package known in a round is the unit. A chain of needs as long as an index, which nobody
+    /// writes in good faith, would take 10^10.
     pub(crate) work: &'t Cell<u64>,
 }
 

@@ -1,14 +1,14 @@
 //! Resolving one stage.
 
-use std::cell::Cell;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use kasmforge_deb::Version;
 
 use crate::explain;
 use crate::model::{Model, Set, find};
 use crate::near;
-use crate::provider::{NoSolution, Scope, Task};
+use crate::provider::NoSolution;
+use crate::recommends::choose;
 use crate::request::Request;
 use crate::solution::{Root, Solution};
 use crate::universe::{Origin, PackageId, Universe};
@@ -56,17 +56,6 @@ pub struct Identity {
     pub version: Version,
 }
 
-/// How much work a stage may take, as [`Task::work`] counts it: a hundred times what the largest
-/// desktops take, and some seconds for whoever wants to keep us busy.
-const MAX_WORK: u64 = 60_000_000;
-
-/// After how many rounds no more recommendations are followed. Each round follows those of the
-/// packages the last one brought; real desktops need 4 to 6.
-const MAX_ROUNDS: usize = 50;
-
-/// How often recommendations that could not be had are put first.
-const MAX_REORDERINGS: usize = 3;
-
 /// Chooses the packages of a stage: what is asked for, what that needs, and what every system must
 /// have. The same universe and stage give the same solution, always.
 ///
@@ -85,7 +74,10 @@ pub fn resolve(universe: &Universe, stage: &Stage<'_>) -> Result<Solution, Unsat
             match more.add_deb(deb, control) {
                 Ok(Some(id)) => debs.push((deb, id)),
                 Ok(None) => problems.push(Problem::EmptyDeb { deb }),
-                Err(source) => problems.push(Problem::Deb { deb, source }),
+                Err(source) => {
+                    let source = Box::new(source);
+                    problems.push(Problem::Deb { deb, source });
+                }
             }
         }
         with_debs = more;
@@ -167,143 +159,6 @@ impl Roots {
     }
 }
 
-/// Chooses packages; with recommendations, as many as can be had together.
-///
-/// The solver grants wishes one by one and takes none back, so that an early one may stand in the
-/// way of several. Hence those not granted are put first once more, for as long as that helps.
-fn choose(
-    model: &Model<'_>,
-    roots: &Roots,
-    recommends: bool,
-) -> Result<Vec<PackageId>, NoSolution> {
-    let mut wishes = Wishes::default();
-    let mut chosen = wishes.grant(model, roots, recommends)?;
-    for _ in 0..MAX_REORDERINGS {
-        let mut reordered = wishes.ungranted_first(&chosen);
-        let ungranted = wishes.ungranted(&chosen).count();
-        if ungranted == 0 {
-            break;
-        }
-        let again = reordered.grant(model, roots, recommends)?;
-        if reordered.ungranted(&again).count() >= ungranted {
-            break;
-        }
-        (wishes, chosen) = (reordered, again);
-    }
-    Ok(chosen)
-}
-
-/// Clauses of `Recommends`, the most wanted first.
-#[derive(Clone, Default)]
-struct Wishes {
-    clauses: Vec<Vec<Set>>,
-    /// The packages whose recommendations are among the clauses.
-    of: BTreeSet<PackageId>,
-}
-
-impl Wishes {
-    /// Solves, and asks for what the new packages recommend until nothing new is recommended.
-    fn grant(
-        &mut self,
-        model: &Model<'_>,
-        roots: &Roots,
-        recommends: bool,
-    ) -> Result<Vec<PackageId>, NoSolution> {
-        for round in 0.. {
-            let task = Task {
-                model,
-                roots: &roots.clauses,
-                wishes: &self.clauses,
-                scope: Scope::All,
-                work: &Cell::new(MAX_WORK),
-            };
-            let chosen = task.solve()?;
-            if !recommends || !self.add(model, roots, &chosen) || round == MAX_ROUNDS {
-                return Ok(chosen);
-            }
-        }
-        unreachable!("the last round returns")
-    }
-
-    /// Adds what the new packages among the chosen recommend; tells whether that is anything.
-    fn add(&mut self, model: &Model<'_>, roots: &Roots, chosen: &[PackageId]) -> bool {
-        let before = self.clauses.len();
-        for id in new_packages(model, roots, chosen) {
-            if self.of.insert(id) {
-                let rules = model
-                    .rules(id)
-                    .expect("the solver takes no package it cannot read");
-                let wanted = rules.wishes.iter().map(|rule| &rule.sets);
-                let possible = wanted.filter(|sets| !sets.is_empty());
-                self.clauses.extend(possible.cloned());
-            }
-        }
-        self.clauses.len() > before
-    }
-
-    fn ungranted<'w>(&'w self, chosen: &[PackageId]) -> impl Iterator<Item = &'w Vec<Set>> {
-        let chosen: BTreeSet<_> = chosen.iter().copied().collect();
-        let granted = move |sets: &[Set]| {
-            let mut packages = sets.iter().flat_map(|set| &set.packages);
-            packages.any(|id| chosen.contains(id))
-        };
-        self.clauses.iter().filter(move |sets| !granted(sets))
-    }
-
-    fn ungranted_first(&self, chosen: &[PackageId]) -> Self {
-        let ungranted: Vec<_> = self.ungranted(chosen).cloned().collect();
-        let granted = self
-            .clauses
-            .iter()
-            .filter(|sets| !ungranted.contains(sets))
-            .cloned();
-        let granted: Vec<_> = granted.collect();
-        Self {
-            clauses: [ungranted, granted].concat(),
-            of: self.of.clone(),
-        }
-    }
-}
-
-/// The chosen packages that no lower stage has, in the order in which somebody who reads the
-/// requests and then the stanzas meets them: whose recommendation is met first wins where two
-/// cannot be had together.
-fn new_packages(model: &Model<'_>, roots: &Roots, chosen: &[PackageId]) -> Vec<PackageId> {
-    let kept = |id: &PackageId| {
-        let reasons = roots.reasons.iter().zip(&roots.clauses);
-        let mut kept = reasons.filter(|(root, _)| matches!(root, Root::Kept(_)));
-        kept.any(|(_, clause)| clause.iter().any(|set| set.packages.contains(id)))
-    };
-    let kept: BTreeSet<_> = chosen.iter().copied().filter(kept).collect();
-    let chosen: BTreeSet<_> = chosen.iter().copied().collect();
-    let among_chosen = |clause: &[Set]| {
-        let packages = clause.iter().flat_map(|set| &set.packages).copied();
-        packages
-            .filter(|id| chosen.contains(id))
-            .collect::<Vec<_>>()
-    };
-    let mut seen = BTreeSet::new();
-    let mut new = Vec::new();
-    let mut waiting: VecDeque<_> = roots
-        .clauses
-        .iter()
-        .flat_map(|clause| among_chosen(clause))
-        .collect();
-    while let Some(id) = waiting.pop_front() {
-        if kept.contains(&id) || !seen.insert(id) {
-            continue;
-        }
-        new.push(id);
-        let rules = model
-            .rules(id)
-            .expect("the solver takes no package it cannot read");
-        let clauses = rules.needs.iter().chain(&rules.wishes);
-        let found: Vec<PackageId> = clauses.flat_map(|rule| among_chosen(&rule.sets)).collect();
-        waiting.extend(found);
-    }
-    new
-}
-
 fn exactly(universe: &Universe, id: PackageId) -> Vec<Set> {
     vec![Set {
         slot: universe.package(id).slot(),
@@ -356,7 +211,7 @@ fn request_sets(model: &Model<'_>, at: usize, request: &Request) -> Result<Vec<S
 
 fn version_and_origin(
     universe: &Universe,
-    package: crate::universe::Package<'_>,
+    package: crate::package::Package<'_>,
 ) -> (Version, Option<String>) {
     let archive = match package.origin() {
         Origin::Archive(id) => Some(universe.archive(id).name.clone()),

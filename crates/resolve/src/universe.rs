@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use kasmforge_deb::stanza::{Stanza, StanzaError, Stanzas};
-use kasmforge_deb::{
-    MultiArch, PackageError, PackageStanza, RelationError, Version, VersionError, relations,
-};
+use kasmforge_deb::{MultiArch, RelationError, Version, VersionError, relations};
+
+use crate::package::Package;
 
 /// All packages of some archives, for one native architecture.
 ///
@@ -53,18 +53,19 @@ pub enum Origin {
     Deb(usize),
 }
 
+/// What is known of every package without reading its stanza again.
 #[derive(Clone)]
-struct Entry {
-    origin: Origin,
+pub(crate) struct Entry {
+    pub(crate) origin: Origin,
     text: u32,
     start: usize,
     end: usize,
-    name: u32,
-    slot: u32,
+    pub(crate) name: u32,
+    pub(crate) slot: u32,
     /// The architecture by number, where it is not `all`.
-    architecture: Option<u16>,
-    multi_arch: MultiArch,
-    version: Version,
+    pub(crate) architecture: Option<u16>,
+    pub(crate) multi_arch: MultiArch,
+    pub(crate) version: Version,
 }
 
 #[derive(Clone)]
@@ -377,7 +378,7 @@ impl Universe {
     /// A package by its id.
     #[must_use]
     pub fn package(&self, id: PackageId) -> Package<'_> {
-        Package { universe: self, id }
+        Package::new(self, id)
     }
 
     /// The packages of a name for an architecture, best first; those for `all` count as native.
@@ -402,6 +403,22 @@ impl Universe {
         self.essential
             .iter()
             .map(|&name| &*self.names[name as usize].text)
+    }
+
+    pub(crate) fn entry(&self, id: PackageId) -> &Entry {
+        &self.packages[id.0 as usize]
+    }
+
+    pub(crate) fn name_text(&self, number: u32) -> &str {
+        &self.names[number as usize].text
+    }
+
+    pub(crate) fn architecture_text(&self, number: u16) -> &str {
+        &self.architectures[usize::from(number)]
+    }
+
+    pub(crate) fn stanza_text(&self, entry: &Entry) -> &str {
+        &self.texts[entry.text as usize][entry.start..entry.end]
     }
 
     pub(crate) fn name(&self, text: &str) -> Option<u32> {
@@ -465,86 +482,6 @@ impl Universe {
     /// The slots whose packages every system must have.
     pub(crate) fn essential_slots(&self) -> impl Iterator<Item = u32> {
         self.essential.iter().filter_map(|&name| self.slot(name, 0))
-    }
-}
-
-/// A view of one package of a [`Universe`].
-#[derive(Clone, Copy)]
-pub struct Package<'u> {
-    universe: &'u Universe,
-    id: PackageId,
-}
-
-impl<'u> Package<'u> {
-    fn entry(&self) -> &'u Entry {
-        &self.universe.packages[self.id.0 as usize]
-    }
-
-    /// The package's id.
-    #[must_use]
-    pub const fn id(&self) -> PackageId {
-        self.id
-    }
-
-    /// Its name.
-    #[must_use]
-    pub fn name(&self) -> &'u str {
-        &self.universe.names[self.entry().name as usize].text
-    }
-
-    /// Its version.
-    #[must_use]
-    pub fn version(&self) -> &'u Version {
-        &self.entry().version
-    }
-
-    /// Its architecture, or `all`.
-    #[must_use]
-    pub fn architecture(&self) -> &'u str {
-        match self.entry().architecture {
-            None => "all",
-            Some(number) => &self.universe.architectures[usize::from(number)],
-        }
-    }
-
-    /// Where it comes from.
-    #[must_use]
-    pub fn origin(&self) -> Origin {
-        self.entry().origin
-    }
-
-    /// How it may be shared between architectures.
-    #[must_use]
-    pub fn multi_arch(&self) -> MultiArch {
-        self.entry().multi_arch
-    }
-
-    /// The text of its stanza, as its index has it.
-    #[must_use]
-    pub fn text(&self) -> &'u str {
-        let entry = self.entry();
-        &self.universe.texts[entry.text as usize][entry.start..entry.end]
-    }
-
-    /// All that its stanza says.
-    ///
-    /// # Errors
-    /// Tells which field cannot be read.
-    pub fn stanza(&self) -> Result<PackageStanza, PackageError> {
-        self.text().parse()
-    }
-
-    pub(crate) fn slot(&self) -> u32 {
-        self.entry().slot
-    }
-
-    pub(crate) fn name_number(&self) -> u32 {
-        self.entry().name
-    }
-
-    /// The architecture whose packages it works with: its own, or the native one if it is for all.
-    pub(crate) fn architecture_number(&self) -> u16 {
-        self.entry().architecture.unwrap_or(0)
     }
 }
 

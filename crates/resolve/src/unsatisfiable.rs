@@ -92,7 +92,7 @@ pub enum Problem {
     },
     /// The packages need each other in so many ways that the search was given up.
     #[error(
-        "the search for a solution was given up: it took a hundred times what a large desktop takes"
+        "the search for a solution was given up: it took far more work than any desktop does; ask for less, or name versions"
     )]
     TooHard,
     /// A package of a lower stage that is in no index any more.
@@ -110,7 +110,7 @@ pub enum Problem {
         /// The place among the debs.
         deb: usize,
         /// Why not.
-        source: UniverseError,
+        source: Box<UniverseError>,
     },
     /// A `.deb`'s control file that holds nothing.
     #[error("the control file of a given .deb is empty")]

@@ -47,7 +47,7 @@ impl Apt {
 
     /// apt's settings: how the machine reaches its mirrors (`Acquire::…`), and our own folders.
     fn configuration(&self) -> String {
-        let machine = run(&mut Command::new("apt-config").arg("dump"));
+        let machine = run(Command::new("apt-config").arg("dump"));
         let mut text: String = machine
             .lines()
             .filter(|line| line.starts_with("Acquire::") && !line.starts_with("Acquire::Languages"))

@@ -1,0 +1,92 @@
+#!/usr/bin/env bash
+# Cold and warm builds of the shipped desktop beside `docker build` of a Dockerfile that installs the
+# same packages from the same mirror, in one run. Prints a table; passes or fails nothing.
+#
+#   benches/beside-docker-build.sh [WORKSPACE]
+#
+# Needs: root, an engine (DOCKER_HOST or the default socket), the docker command, mmdebstrap, jq,
+# GNU time, and a release build of kasmforge (made if absent). The mirror is KASMFORGE_MIRROR, else
+# the first of the host's apt sources.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+workspace=${1:-desktop}
+kasmforge=${KASMFORGE:-target/release/kasmforge}
+[ -x "$kasmforge" ] || cargo build --release --quiet
+kasmforge=$(realpath "$kasmforge")
+for tool in docker mmdebstrap jq; do
+    command -v "$tool" >/dev/null || { echo "missing: $tool (apt-get install $tool)" >&2; exit 2; }
+done
+
+mirror=${KASMFORGE_MIRROR:-$(sed -n 's/^URIs: *//p; s/^deb \(\[[^]]*\] \)\?\(http[^ ]*\).*/\2/p' \
+    /etc/apt/sources.list /etc/apt/sources.list.d/*.sources /etc/apt/sources.list.d/*.list 2>/dev/null |
+    grep -m1 '/debian/\?$')}
+security=${mirror%/}-security
+work=$(mktemp -d)
+trap 'rm -rf "$work"; docker image rm -f kasmforge-bench kasmforge-bench-base >/dev/null 2>&1 || true' EXIT
+cp -r workspaces "$work/"
+[ -f kasmforge.lock ] && cp kasmforge.lock "$work/"
+
+# run LABEL COMMAND...: wall seconds and peak memory of the command's largest process.
+declare -A wall peak
+run() {
+    local label=$1
+    shift
+    sync
+    if ! /usr/bin/time -f '%e %M' -o "$work/time" "$@" >"$work/out" 2>"$work/err"; then
+        echo "failed: $label" >&2
+        tail -20 "$work/err" >&2
+        exit 1
+    fi
+    read -r wall[$label] peak[$label] < <(tail -1 "$work/time")
+    echo "  $label: ${wall[$label]} s" >&2
+}
+
+echo "mirror and base" >&2
+suite=$(sed -n 's/^suite *= *"\(.*\)"/\1/p' workspaces/core.toml)
+mmdebstrap --quiet --variant=minbase --aptopt='Acquire::Check-Valid-Until "false"' "$suite" \
+    "$work/base.tar" "deb $mirror $suite main" "deb $security $suite-security main"
+docker import "$work/base.tar" kasmforge-bench-base >/dev/null
+
+# A first build writes the lock and warms the mirror's own cache for both sides.
+run prepare "$kasmforge" -C "$work" --store "$work/store-0" build "$workspace"
+packages=$(awk '/^\[\[package\]\]/{n=""} /^name = /{n=$3} /^version = /{gsub(/"/,"",n); print n}' "$work/kasmforge.lock" | sort -u | tr '\n' ' ')
+rm -rf "$work/store-0"
+
+mkdir "$work/docker"
+echo one >"$work/docker/file"
+{
+    echo "FROM kasmforge-bench-base"
+    echo "ENV DEBIAN_FRONTEND=noninteractive"
+    echo "RUN printf 'path-exclude=/usr/share/doc/*\\npath-exclude=/usr/share/man/*\\n' > /etc/dpkg/dpkg.cfg.d/slim && \\"
+    echo "    apt-get -o Acquire::Check-Valid-Until=false update && \\"
+    echo "    apt-get install -y --no-install-recommends $packages && \\"
+    echo "    rm -rf /var/lib/apt/lists/* /var/cache/apt/archives/*.deb"
+    echo "COPY file /etc/file"
+} >"$work/docker/Dockerfile"
+
+run docker-cold docker build --quiet --no-cache --network host -t kasmforge-bench "$work/docker"
+run cold "$kasmforge" -C "$work" --store "$work/store" build "$workspace"
+run nothing "$kasmforge" -C "$work" --store "$work/store" build "$workspace"
+run docker-nothing docker build --quiet --network host -t kasmforge-bench "$work/docker"
+printf '\n[[files]]\ntarget = "/etc/bench"\ntext = "one"\n' >>"$work/workspaces/$workspace.toml"
+run file "$kasmforge" -C "$work" --store "$work/store" build "$workspace"
+echo two >"$work/docker/file"
+run docker-file docker build --quiet --network host -t kasmforge-bench "$work/docker"
+# With every .deb at hand and nothing else.
+mkdir -p "$work/store-debs/"
+cp -r "$work/store/blobs" "$work/store/steps" "$work/store/format" "$work/store-debs/"
+run debs "$kasmforge" -C "$work" --store "$work/store-debs" build "$workspace"
+
+ours=$("$kasmforge" -C "$work" --store "$work/store" --json build "$workspace" | jq .size)
+theirs=$(docker image inspect kasmforge-bench | jq '.[0].Size')
+ratio() { awk -v a="$1" -v b="$2" 'BEGIN { printf "%.2f", a / b }'; }
+row() { printf '| %-28s | %10s | %12s | %6s |\n' "$@"; }
+echo
+row "work" "kasmforge s" "docker build s" "ratio"
+row "---" "---" "---" "---"
+row "cold, packages to fetch" "${wall[cold]}" "${wall[docker-cold]}" "$(ratio "${wall[cold]}" "${wall[docker-cold]}")"
+row "cold, packages at hand" "${wall[debs]}" "-" "-"
+row "one file changed" "${wall[file]}" "${wall[docker-file]}" "$(ratio "${wall[file]}" "${wall[docker-file]}")"
+row "nothing changed" "${wall[nothing]}" "${wall[docker-nothing]}" "$(ratio "${wall[nothing]}" "${wall[docker-nothing]}")"
+row "image MB" "$((ours / 1000000))" "$((theirs / 1000000))" "$(ratio "$ours" "$theirs")"
+row "peak MB of one process" "$((peak[cold] / 1024))" "-" "-"
