@@ -444,7 +444,18 @@ fn a_suite_that_does_not_exist_is_told() {
     let project = Project::new().mirror(&mirror.address());
     project.define("desktop", "[debian]\nsuite = \"trixy\"\nsecurity = false\n");
     let text = told(&project).replace(&mirror.address(), "[mirror]");
-    assert_snapshot!(text, @"error: no mirror has the Release file of debian trixy (asked: [mirror]/dists/trixy/)");
+    assert_snapshot!(text, @r#"
+    error: no mirror has the suite `trixy`
+     --> workspaces/desktop.toml:2:9
+      |
+    2 | suite = "trixy"
+      |         ^^^^^^^ named here
+      |
+      = help: what was asked: no mirror has the Release file of debian trixy (asked: [mirror]/dists/trixy/)
+      = help: suites are named like `trixie` or `bookworm`; another mirror is named with --mirror
+
+    1 mistake; nothing was written
+    "#);
 }
 
 #[test]
@@ -470,10 +481,17 @@ fn a_download_with_another_digest_is_refused() {
         "0".repeat(64),
     ));
     let text = told(&project).replace(&server.address(), "[server]");
-    assert_snapshot!(text, @"
-    error: cannot fetch [server]/wall.png
-      because [server]/wall.png has other bytes than the archive promises: sha256:bdf34eac08bcc3a38923935c88c8eb928810ba8366a69ae3cf6338fb9638e8f1, where sha256:0000000000000000000000000000000000000000000000000000000000000000 is wanted; the mirror is damaged or half updated: try again later, or another mirror
-    ");
+    assert_snapshot!(text, @r#"
+    error: [server]/wall.png has another digest than the definition says
+     --> workspaces/desktop.toml:8:10
+      |
+    8 | sha256 = "0000000000000000000000000000000000000000000000000000000000000000"
+      |          ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ not this
+      |
+      = help: what came has sha256 = "bdf34eac08bcc3a38923935c88c8eb928810ba8366a69ae3cf6338fb9638e8f1"; write that only if you know why it changed
+
+    1 mistake; nothing was written
+    "#);
 }
 
 #[test]
@@ -533,7 +551,7 @@ fn an_owner_that_is_nobody_is_told_where_it_is_named() {
     8 | owner = "nobody-at-all"
       |         ^^^^^^^^^^^^^^^ named here
 
-    1 mistake; nothing was written
+    1 mistake; no image was built
     "#);
 }
 
@@ -547,7 +565,7 @@ fn a_group_that_is_not_there_is_told_at_its_user() {
     6 | name = "anna"
       |        ^^^^^^ named here
 
-    1 mistake; nothing was written
+    1 mistake; no image was built
     "#);
 }
 
@@ -561,7 +579,7 @@ fn an_image_user_that_is_nobody_is_told() {
     6 | user = "anna"
       |        ^^^^^^ named here
 
-    1 mistake; nothing was written
+    1 mistake; no image was built
     "#);
 }
 

@@ -13,7 +13,7 @@ use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use support::archive::{Image, Project, Ran};
+use support::archive::{Image, Project, Ran, debian};
 use tempfile::TempDir;
 
 /// The ordinary user: one that no file of the host belongs to.
@@ -49,7 +49,8 @@ fn anybody_anywhere_builds_the_same_bytes() {
         .env("PERL_HASH_SEED", "7")
         .env("PYTHONHASHSEED", "7")
         .env("RAYON_NUM_THREADS", "1");
-    again(&first, &second, &lock, &wanted, command);
+    seed(&second, &first, &lock);
+    gives(command, &wanted);
 
     // An ordinary user, who has neither ids to spare nor a home.
     let third = Project::with_store(&folder.path().join("third/store"));
@@ -72,21 +73,36 @@ fn anybody_anywhere_builds_the_same_bytes() {
             .any(|line| line.starts_with("nobody:"))
     });
     assert_eq!(taken, [false, false], "this user must have no further ids");
-    again(&first, &third, &lock, &wanted, command);
+    seed(&third, &first, &lock);
+    give(third.path());
+    give(third.store().parent().expect("the store has a folder"));
+    gives(command, &wanted);
 }
 
-/// Builds once more, in other surroundings, from the same lock and the same downloads.
-fn again(first: &Project, project: &Project, lock: &str, wanted: &Image, mut command: Command) {
+#[test]
+fn a_difference_is_named() {
+    let images = ["one", "two"].map(|text| {
+        let project = Project::new();
+        let file = format!("[[files]]\ntarget = \"/etc/probe\"\ntext = \"{text}\"\n");
+        project.define("desktop", &(debian() + &file));
+        project.build("desktop")
+    });
+    let told = difference(&images[0], &images[1]);
+    assert!(told.contains("in the content of etc/probe"), "{told}");
+}
+
+/// Prepares a project to build `core` from another's lock and downloads.
+fn seed(project: &Project, first: &Project, lock: &str) {
     shipped(project);
     project.file("kasmforge.lock", lock.as_bytes());
-    let store = project.store();
-    fs::create_dir_all(store).expect("a folder");
+    fs::create_dir_all(project.store()).expect("a folder");
     // Downloads are named by their digests: fetching them again would prove nothing more.
-    copy(&first.store().join("blobs"), &store.join("blobs"));
-    if command.get_program() == "setpriv" {
-        give(project.path());
-        give(store.parent().expect("the store has a folder"));
-    }
+    let [from, to] = [first, project].map(|project| project.store().join("blobs"));
+    copy(&from, &to);
+}
+
+/// That a command builds this very image.
+fn gives(mut command: Command, wanted: &Image) {
     let ran = Ran::of(command.args(["build", "core", "--offline", "--locked", "--json"]));
     assert_eq!(ran.status, 0, "{ran:?}");
     let found = Image::of(&ran);

@@ -165,7 +165,11 @@ pub(super) fn tell(event: &UpgradeEvent, printer: &Printer) {
         }
         UpgradeEvent::Stopping { .. } => "stopping the old container".into(),
         UpgradeEvent::Starting { .. } => "starting the new container".into(),
-        UpgradeEvent::Waiting { waiting } => format!("waiting: {}", waiting.join("; ")),
+        UpgradeEvent::Waiting { waiting } => match waiting.as_slice() {
+            [] => return,
+            [one] => format!("waiting: {one}"),
+            [first, rest @ ..] => format!("waiting: {first}, and {} more", rest.len()),
+        },
         UpgradeEvent::Answering { address } => format!("the desktop answers at {address}"),
         UpgradeEvent::Passed { check } => format!("check passed: {check}"),
         UpgradeEvent::RollingBack { reason } => format!("rolling back: {reason}"),

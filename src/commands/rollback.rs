@@ -12,7 +12,9 @@ pub(crate) fn run(wanted: &Rollback, context: &Context, printer: &Printer) -> an
     let health = engine::health(&workspace);
     let container = &workspace.deploy.container;
     let back = engine
-        .rollback(container, &health, &mut |event| engine::tell(&event, printer))
+        .rollback(container, &health, &mut |event| {
+            engine::tell(&event, printer)
+        })
         .map_err(|error| upgrade::failed(error, printer))?;
     upgrade::report(&engine, &back, &workspace.deploy.environment, printer)
 }
