@@ -101,6 +101,18 @@ impl Printer {
             }
             last = cause;
         }
+        let full = error.chain().any(|cause| {
+            cause.downcast_ref::<io::Error>().is_some_and(|cause| {
+                use io::ErrorKind::{QuotaExceeded, StorageFull};
+                matches!(cause.kind(), StorageFull | QuotaExceeded)
+            })
+        });
+        if full && !text.contains("the disk is full") {
+            text.push_str(
+                "\n  the disk is full: make room, or name another place with --store; the next \
+                 build continues where this one stopped",
+            );
+        }
         self.talk(&text);
     }
 

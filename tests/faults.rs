@@ -15,11 +15,16 @@ use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
+use std::thread;
+use std::time::Duration;
 
 use support::archive::{
     Archive, Deb, Image, Project, Ran, Server, damage, debian, host_mirror, shared_store,
 };
 use tempfile::TempDir;
+
+/// The pause between two looks at other processes: it decides nothing.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
 
 /// An image that was built undisturbed, and the lock it was built from.
 struct Undisturbed {
@@ -29,8 +34,15 @@ struct Undisturbed {
 
 /// The definition of the image most tests build: what is essential, and a file.
 fn definition() -> String {
+    definition_with(&[])
+}
+
+/// The same with further packages. `usr-is-merged` spares all of Perl, which its alternative needs.
+fn definition_with(packages: &[&str]) -> String {
+    let packages = [&["usr-is-merged"], packages].concat();
     format!(
-        "{}[[files]]\ntarget = \"/etc/probe\"\ntext = \"probe\"\n",
+        "{}[packages]\ninstall = {packages:?}\n[[files]]\ntarget = \"/etc/probe\"\ntext = \
+         \"probe\"\n",
         debian()
     )
 }
@@ -48,19 +60,29 @@ fn undisturbed() -> &'static Undisturbed {
 
 /// A store that has everything fetched and nothing made; and a project with a lock upon it.
 fn seeded() -> (TempDir, Project) {
-    let (folder, store) = empty_store();
     let lock = &undisturbed().lock;
-    for digest in packages(lock).values() {
-        let [from, to] = [&shared_store(), &store].map(|store| blob(store, digest));
-        fs::create_dir_all(to.parent().expect("a folder")).expect("a folder");
-        // The store never writes into a finished file, and neither does `damage`.
-        fs::hard_link(&from, &to).unwrap_or_else(|error| panic!("{}: {error}", from.display()));
-    }
+    let (folder, store) = empty_store();
+    link_all(&shared_store().join("blobs"), &store.join("blobs"));
     let project = Project::with_store(&store);
     project
         .define("desktop", &definition())
         .file("kasmforge.lock", lock.as_bytes());
     (folder, project)
+}
+
+/// Makes a folder of hard links to another's files: the store never writes into a finished file,
+/// and neither does `damage`.
+fn link_all(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a folder");
+    for entry in fs::read_dir(from).expect("a folder") {
+        let entry = entry.expect("an entry");
+        let to = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            link_all(&entry.path(), &to);
+        } else {
+            fs::hard_link(entry.path(), &to).unwrap_or_else(|error| panic!("{to:?}: {error}"));
+        }
+    }
 }
 
 /// The folder of a store that is not there yet, on the file system of the shared one.
@@ -186,14 +208,10 @@ fn a_short_index_is_refused() {
 fn a_package_that_left_the_archive_is_locked_anew_and_said_so() {
     let first = Archive::of(&[Deb::new("probe", "1")]);
     let second = Archive::of(&[Deb::new("probe", "2")]);
-    let (_folder, store) = empty_store();
-    let project = Project::with_store(&store);
+    let (_folder, project) = seeded();
+    fs::remove_file(project.path().join("kasmforge.lock")).expect("the lock");
     let define = |archive: &Archive| {
-        let text = format!(
-            "{}{}[packages]\ninstall = [\"probe\"]\n",
-            debian(),
-            archive.table()
-        );
+        let text = definition_with(&["probe"]) + &archive.table();
         project.define("desktop", &text);
     };
     define(&first);
@@ -239,10 +257,7 @@ fn without_the_network_a_lock_and_its_packages_are_enough() {
 #[test]
 fn a_locked_build_refuses_another_definition() {
     let (_folder, project) = seeded();
-    project.define(
-        "desktop",
-        &format!("{}[packages]\ninstall = [\"nano\"]\n", definition()),
-    );
+    project.define("desktop", &definition_with(&["nano"]));
     let ran = project.run(&["build", "--locked"]);
     ran.failed_with(&["kasmforge.lock", "--locked", "kasmforge lock"]);
     assert_eq!(project.lock().as_ref(), Some(&undisturbed().lock));
@@ -407,12 +422,13 @@ fn a_killed_build_leaves_no_process() {
         }
         let ended = child.try_wait().expect("it is ours");
         assert_eq!(ended, None, "the build ended before its script did");
+        thread::sleep(BETWEEN_LOOKS);
     };
     child.kill().expect("it is ours");
     child.wait().expect("it ends");
     // The kernel ends them, in its own time.
     while below.iter().any(|&pid| runs(pid, "86399")) {
-        std::thread::yield_now();
+        thread::sleep(BETWEEN_LOOKS);
     }
     assert!(below.len() > 1);
 }
@@ -573,11 +589,7 @@ fn two_packages_with_the_same_file_are_refused() {
     let (_folder, project) = seeded();
     project.define(
         "desktop",
-        &format!(
-            "{}{}[packages]\ninstall = [\"probe-one\", \"probe-two\"]\n",
-            debian(),
-            archive.table()
-        ),
+        &(definition_with(&["probe-one", "probe-two"]) + &archive.table()),
     );
     let ran = project.run(&["build"]);
     ran.failed_with(&["probe-one", "probe-two", "usr/share/probe"]);

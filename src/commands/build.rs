@@ -1,5 +1,6 @@
 //! `kasmforge build`
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -79,10 +80,14 @@ impl Building<'_> {
             created: self.context.settings.source_date_epoch,
         };
         let mut built = build(&self.context.store, &request, &mut lock, self.progress);
-        if let Err(BuildError::Damaged { digest, .. }) = &built {
-            self.progress.warn(&format!(
-                "the stored file {digest} was damaged; fetching it again"
-            ));
+        // Each damaged file is fetched again once; a second time the disk itself is bad.
+        let mut mended = BTreeSet::new();
+        while let Err(BuildError::Damaged { digest, .. }) = &built {
+            if !mended.insert(*digest) {
+                break;
+            }
+            let text = format!("the stored file {digest} was damaged; fetching it again");
+            self.progress.warn(&text);
             self.fetch(&lock)?;
             built = build(&self.context.store, &request, &mut lock, self.progress);
         }

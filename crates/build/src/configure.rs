@@ -22,7 +22,7 @@ use crate::database::{self, Triggers};
 use crate::farm::{self, FarmError};
 use crate::merge::{self, Collision};
 use crate::normalise::{self, Applied};
-use crate::script::{self, Failure, Follower};
+use crate::script::{self, Failure, Follower, LAST_WORDS};
 use crate::unpack::{ALIASES, Package};
 use crate::upper::Reading;
 use crate::{Event, Observer, slim};
@@ -376,11 +376,7 @@ impl Stage<'_> {
         let clock = std::time::Instant::now();
         farm::plant(merged, pool, &lower)?;
         tracing::debug!(seconds = clock.elapsed().as_secs_f64(), "planted");
-        let started = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |since| {
-                i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
-            });
+        let started = now();
         let clock = std::time::Instant::now();
         let (outcome, follower) = self.sandbox(merged, [&lower, &upper, &work], observer)?;
         tracing::debug!(seconds = clock.elapsed().as_secs_f64(), "scripts ran");
@@ -506,10 +502,17 @@ impl Stage<'_> {
         if outcome.status.success() && left.is_empty() && failures.is_empty() {
             return Ok(());
         }
-        let mut told: Vec<(String, String)> = failures
-            .into_iter()
-            .map(|Failure { package, what }| (package, what))
-            .collect();
+        let mut told: Vec<(String, String)> = Vec::new();
+        let mut words = Vec::new();
+        for Failure {
+            package,
+            what,
+            words: said,
+        } in failures
+        {
+            told.push((package, what));
+            words.extend(said);
+        }
         if told.is_empty() {
             told.extend(
                 left.into_iter().map(|(package, state)| {
@@ -524,7 +527,11 @@ impl Stage<'_> {
         store.write_file(&log, &follower.log)?;
         Err(ConfigureError::Scripts {
             failures: told,
-            tail: follower.tail(15),
+            tail: if words.is_empty() {
+                follower.tail(LAST_WORDS)
+            } else {
+                words.join("\n")
+            },
             log,
         })
     }
@@ -559,6 +566,21 @@ impl Stage<'_> {
         }
         Ok(applied)
     }
+}
+
+/// The host's time, a little earlier: only to tell what scripts wrote from what they copied. It
+/// never reaches an outcome.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "compared with times the same host stamps"
+)]
+fn now() -> i64 {
+    /// The kernel stamps files by a clock that is some milliseconds behind.
+    const MARGIN: u64 = 2;
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    i64::try_from(since.as_secs().saturating_sub(MARGIN)).unwrap_or(i64::MAX)
 }
 
 fn load(folder: &Path) -> Option<Record> {

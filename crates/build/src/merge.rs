@@ -45,13 +45,10 @@ pub(crate) fn slimmed(package: &Package, slim: &Slim) -> Tree {
 /// A hard link to a name that is left out stands alone.
 fn unlinked(entry: &Entry, slim: &Slim) -> Entry {
     let mut entry = entry.clone();
-    if let Node::File { link, .. } = &mut entry.node {
-        if link
-            .as_ref()
-            .is_some_and(|target| !slim::keeps(slim, target))
-        {
-            *link = None;
-        }
+    if let Node::File { link, .. } = &mut entry.node
+        && link.as_ref().is_some_and(|target| !slim::keeps(slim, target))
+    {
+        *link = None;
     }
     entry
 }

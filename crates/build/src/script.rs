@@ -131,7 +131,8 @@ pub(crate) struct Follower {
     /// All of the output, our own marks left out.
     pub(crate) log: Vec<u8>,
     failed: Vec<Failure>,
-    preinst: Option<String>,
+    /// What the script that runs now has said.
+    section: Vec<String>,
     waiting: Option<String>,
 }
 
@@ -141,7 +142,12 @@ pub(crate) struct Failure {
     pub(crate) package: String,
     /// `preinst`, `postinst` or what dpkg says of it.
     pub(crate) what: String,
+    /// The last lines it wrote.
+    pub(crate) words: Vec<String>,
 }
+
+/// How many of a failed script's last lines are shown.
+pub(crate) const LAST_WORDS: usize = 15;
 
 /// The most output that is kept. A script that never stops talking is cut, not stored.
 const MOST_LOG: usize = 16 << 20;
@@ -172,43 +178,50 @@ impl Follower {
         }
         // dpkg's own words under LC_ALL=C.UTF-8.
         if let Some(package) = self.waiting.take() {
-            self.failed.push(Failure {
-                package,
-                what: text.trim().to_owned(),
-            });
+            self.fail(&package, text.trim().to_owned());
         } else if let Some(rest) = text.strip_prefix("dpkg: error processing package ") {
             let package = rest.split([' ', ':']).next().unwrap_or(rest);
             self.waiting = Some(package.to_owned());
         } else if let Some(rest) = text.strip_prefix("Setting up ") {
+            self.section.clear();
             told(Progress::Configure(
                 rest.split(' ').next().unwrap_or(rest).to_owned(),
             ));
         } else if let Some(rest) = text.strip_prefix("Processing triggers for ") {
+            self.section.clear();
             told(Progress::Triggers(
                 rest.split(' ').next().unwrap_or(rest).to_owned(),
             ));
+        } else {
+            self.section.push(text.to_owned());
         }
     }
 
     fn mark(&mut self, mark: &str, told: &mut dyn FnMut(Progress)) {
         if let Some(name) = mark.strip_prefix("preinst ") {
-            self.preinst = Some(name.to_owned());
+            self.section.clear();
             told(Progress::Preinst(name.to_owned()));
         } else if let Some(rest) = mark.strip_prefix("failed preinst ") {
             let (package, status) = rest.rsplit_once(' ').unwrap_or((rest, "?"));
             let what = format!("its preinst script ended with status {status}");
-            self.failed.push(Failure {
-                package: package.to_owned(),
-                what,
-            });
+            self.fail(package, what);
         } else if let Some(rest) = mark.strip_prefix("failed debconf ") {
             let (_, status) = rest.rsplit_once(' ').unwrap_or((rest, "?"));
             let what = format!("the definition's answers were refused (status {status})");
-            self.failed.push(Failure {
-                package: "debconf".into(),
-                what,
-            });
+            self.fail("debconf", what);
         }
+    }
+
+    fn fail(&mut self, package: &str, what: String) {
+        let words = self
+            .section
+            .split_off(self.section.len().saturating_sub(LAST_WORDS));
+        self.failed.push(Failure {
+            package: package.to_owned(),
+            what,
+            words,
+        });
+        self.section.clear();
     }
 
     /// What failed, the cause first: dpkg tells of packages that only waited for a failed one too.
@@ -262,6 +275,7 @@ mod tests {
         assert_eq!(failures.len(), 1);
         assert_eq!(failures[0].package, "a");
         assert!(failures[0].what.ends_with("returned error exit status 7"));
+        assert_eq!(failures[0].words, ["some words"]);
         assert!(!follower.tail(3).contains('\u{1}'));
     }
 }

@@ -96,7 +96,8 @@ pub(crate) fn unpack(
         return Ok((folder, package));
     }
     let step = store.temporary_folder()?;
-    let package = read(&store.blob_path(digest), digest, step.path())?;
+    let blob = store.blob_path(digest);
+    let package = read(&blob, digest, step.path()).map_err(|error| judged(error, &blob, digest))?;
     let failed = |source| UnpackError::Write {
         path: step.path().into(),
         source,
@@ -107,6 +108,20 @@ pub(crate) fn unpack(
     store.remove_tree(key)?;
     let folder = store.keep_tree(step, key)?;
     Ok((folder, package))
+}
+
+/// An error of a .deb that is not the file the lock names is that, whatever it looked like.
+fn judged(error: UnpackError, blob: &Path, digest: &Digest) -> UnpackError {
+    let found = File::open(blob)
+        .map(HashingReader::new)
+        .and_then(|mut reader| {
+            io::copy(&mut reader, &mut io::sink())?;
+            Ok(reader.finish().0)
+        });
+    match found {
+        Ok(found) if found != *digest => UnpackError::Digest { found },
+        _ => error,
+    }
 }
 
 /// The record of a finished step, if it is there and whole.

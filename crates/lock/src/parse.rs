@@ -184,15 +184,14 @@ fn packages(
     for one in raw {
         let sha256 = Digest::from_hex(one.sha256.get_ref())
             .map_err(|error| fail(one.sha256.span().start, error.to_string()))?;
-        if let Some(archive) = &one.archive {
-            if !archives
+        if let Some(archive) = &one.archive
+            && !archives
                 .iter()
                 .any(|known| known.name == *archive.get_ref())
-            {
-                let name = archive.get_ref();
-                let message = format!("there is no [[archive]] named `{name}`");
-                return Err(fail(archive.span().start, message));
-            }
+        {
+            let name = archive.get_ref();
+            let message = format!("there is no [[archive]] named `{name}`");
+            return Err(fail(archive.span().start, message));
         }
         let offset = one.name.span().start;
         let name = one.name.into_inner();
@@ -230,11 +229,11 @@ fn workspaces(
     let names: BTreeSet<String> = raw.iter().map(|one| one.name.get_ref().clone()).collect();
     raw.into_iter()
         .map(|one| {
-            if let Some(parent) = &one.extends {
-                if !names.contains(parent.get_ref()) {
-                    let message = format!("there is no [[workspace]] named `{}`", parent.get_ref());
-                    return Err(fail(parent.span().start, message));
-                }
+            if let Some(parent) = &one.extends
+                && !names.contains(parent.get_ref())
+            {
+                let message = format!("there is no [[workspace]] named `{}`", parent.get_ref());
+                return Err(fail(parent.span().start, message));
             }
             let packages = one
                 .packages
