@@ -246,7 +246,7 @@ fn debian_is_content(project: &Project) {
         ""
     );
     let key = project
-        .inside("grep -rlE 'BEGIN [A-Z ]*PRIVATE KEY' /etc /usr/share /var 2>/dev/null || true");
+        .inside("grep -rlE '^-----BEGIN [A-Z ]*PRIVATE KEY-----' /etc /usr/share /var 2>/dev/null || true");
     assert_eq!(key, "", "no private key is in the image");
     installs_something_small(project);
 }
