@@ -17,9 +17,13 @@ for tool in docker mmdebstrap jq; do
     command -v "$tool" >/dev/null || { echo "missing: $tool (apt-get install $tool)" >&2; exit 2; }
 done
 
-mirror=${KASMFORGE_MIRROR:-$(sed -n 's/^URIs: *//p; s/^deb \(\[[^]]*\] \)\?\(http[^ ]*\).*/\2/p' \
-    /etc/apt/sources.list /etc/apt/sources.list.d/*.sources /etc/apt/sources.list.d/*.list 2>/dev/null |
-    grep -m1 '/debian/\?$')}
+host_mirror() {
+    cat /etc/apt/sources.list /etc/apt/sources.list.d/*.sources /etc/apt/sources.list.d/*.list 2>/dev/null |
+        grep -v '^ *#' | grep -o 'https\?://[^ ]*/debian/\?\( \|$\)' | head -n 1
+}
+mirror=${KASMFORGE_MIRROR:-$(host_mirror || true)}
+mirror=${mirror%% *}
+[ -n "$mirror" ] || { echo "no mirror: set KASMFORGE_MIRROR" >&2; exit 2; }
 security=${mirror%/}-security
 work=$(mktemp -d)
 trap 'rm -rf "$work"; docker image rm -f kasmforge-bench kasmforge-bench-base >/dev/null 2>&1 || true' EXIT

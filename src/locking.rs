@@ -4,26 +4,25 @@
 //! very packages the stage below has. What the lock had is preferred, so that a changed request
 //! changes little else.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod chosen;
+mod told;
+
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::BufReader;
 
 use anyhow::Context as _;
 use kasmforge_archive::{Client, Progress};
 use kasmforge_deb::archive::{DebError, DebReader};
-use kasmforge_deb::{PackageStanza, Version};
 use kasmforge_digest::{Digest, KeyHasher};
-use kasmforge_lock::{ArchiveState, Lock, Package, Workspace as LockedWorkspace};
+use kasmforge_lock::{ArchiveState, Lock, Workspace as LockedWorkspace};
 use kasmforge_plan::layers;
-use kasmforge_resolve::{
-    Archive, Chosen, Identity, Origin, Problem, Request, Solution, Stage as Asked, Universe,
-    Unsatisfiable, resolve,
-};
-use kasmforge_spec::{
-    DebByUrl, Diagnostic, FileContent, Files, Located, Location, Stage, Workspace,
-};
+use kasmforge_resolve::{Archive, Request, Stage as Asked, Universe, resolve};
+use kasmforge_spec::{DebByUrl, FileContent, Files, Stage, Workspace};
 use kasmforge_store::Store;
 
+use self::chosen::{identities, packages, preferred};
+use self::told::{diagnostic, explained, other_bytes, suite_missing};
 use crate::exit::{Mistakes, NOTHING_WRITTEN};
 use crate::fetching;
 use crate::project::Project;
@@ -295,55 +294,6 @@ impl Locking<'_> {
     }
 }
 
-/// A suite no mirror has, shown where the definition names it.
-fn suite_missing(
-    error: kasmforge_archive::Error,
-    workspace: &Workspace,
-    suite: &str,
-) -> anyhow::Error {
-    let named = &workspace.debian.suite;
-    if !error.is_gone() || !suite.starts_with(named.value.as_str()) {
-        return error.into();
-    }
-    let message = format!("no mirror has the suite `{suite}`");
-    let help = vec![
-        format!("what was asked: {error}"),
-        "suites are named like `trixie` or `bookworm`; another mirror is named with --mirror"
-            .into(),
-    ];
-    let at = named.at.clone();
-    Mistakes::at(
-        &workspace.files,
-        at,
-        message,
-        "named here",
-        help,
-        NOTHING_WRITTEN,
-    )
-    .into()
-}
-
-/// A download of other bytes than the definition says, shown where it says so.
-fn other_bytes(
-    error: kasmforge_archive::Error,
-    files: &Files,
-    url: &str,
-    named: Option<&Located<String>>,
-) -> anyhow::Error {
-    match (&error, named) {
-        (kasmforge_archive::Error::OtherBytes { found, .. }, Some(named)) => {
-            let message = format!("{url} has another digest than the definition says");
-            let help = vec![format!(
-                "what came has sha256 = \"{}\"; write that only if you know why it changed",
-                found.hex()
-            )];
-            let at = named.at.clone();
-            Mistakes::at(files, at, message, "not this", help, NOTHING_WRITTEN).into()
-        }
-        _ => anyhow::Error::from(error).context(format!("cannot fetch {url}")),
-    }
-}
-
 /// A package that was fetched by its address.
 struct FetchedDeb {
     url: String,
@@ -436,170 +386,4 @@ fn requests(workspace: &Workspace, stage: &Stage) -> anyhow::Result<Vec<Request>
         closing: NOTHING_WRITTEN,
     }
     .into())
-}
-
-fn diagnostic(message: String, at: Option<Location>, label: &str) -> Diagnostic {
-    Diagnostic {
-        message,
-        at,
-        label: label.into(),
-        related: Vec::new(),
-        help: Vec::new(),
-    }
-}
-
-/// A failure to resolve, shown at the requests that are at fault.
-fn explained(error: Unsatisfiable, workspace: &Workspace, stage: &Stage) -> anyhow::Error {
-    let superseded: BTreeSet<String> = error
-        .problems
-        .iter()
-        .filter_map(|problem| match problem {
-            Problem::KeptGone { kept } => Some(kept.name.clone()),
-            _ => None,
-        })
-        .collect();
-    if !superseded.is_empty() {
-        return Superseded {
-            packages: superseded,
-        }
-        .into();
-    }
-    let place = |request: usize| {
-        stage
-            .packages
-            .install
-            .get(request)
-            .map(|one| one.at.clone())
-    };
-    let diagnostics = error
-        .problems
-        .iter()
-        .map(|problem: &Problem| {
-            let mut places = problem
-                .requests()
-                .iter()
-                .filter_map(|&request| place(request));
-            let mut told = diagnostic(problem.to_string(), places.next(), "asked for here");
-            told.related = places.map(|at| (at, "and here".to_owned())).collect();
-            told.help = problem.because().iter().map(ToString::to_string).collect();
-            told.help.extend(problem.help());
-            told
-        })
-        .collect();
-    Mistakes {
-        files: workspace.files.clone(),
-        diagnostics,
-        closing: NOTHING_WRITTEN,
-    }
-    .into()
-}
-
-fn identities(lock: &Lock, stage: &str, architecture: &str) -> anyhow::Result<Vec<Identity>> {
-    let Some(locked) = lock.workspace(stage, architecture) else {
-        return Ok(Vec::new());
-    };
-    locked
-        .packages
-        .iter()
-        .map(|&index| {
-            let package = &lock.packages[index];
-            Ok(Identity {
-                name: package.name.clone(),
-                architecture: package.architecture.clone(),
-                version: version(package)?,
-            })
-        })
-        .collect()
-}
-
-fn version(package: &Package) -> anyhow::Result<Version> {
-    package.version.parse().with_context(|| {
-        format!(
-            "kasmforge.lock has the version `{}` for {}",
-            package.version, package.name
-        )
-    })
-}
-
-/// The versions the lock has for a stage, but for those that may change.
-fn preferred(
-    lock: &Lock,
-    stage: &str,
-    architecture: &str,
-    change: &Change,
-) -> anyhow::Result<BTreeMap<String, Version>> {
-    let Some(locked) = lock.workspace(stage, architecture) else {
-        return Ok(BTreeMap::new());
-    };
-    locked
-        .packages
-        .iter()
-        .map(|&index| &lock.packages[index])
-        .filter(|package| match change {
-            Change::Needed => true,
-            Change::All => false,
-            Change::Packages(names) => !names.contains(&package.name),
-        })
-        .map(|package| {
-            // The native architecture's name stands for `all` too, as the resolver has it.
-            let key = format!("{}:{}", package.name, package.architecture);
-            Ok((key, version(package)?))
-        })
-        .collect()
-}
-
-/// The stage's own packages of a solution, in the order they are configured.
-fn packages(
-    universe: &Universe,
-    solution: &Solution,
-    debs: &[FetchedDeb],
-) -> anyhow::Result<Vec<Package>> {
-    let own = solution.packages.iter().filter(|chosen| !chosen.is_kept());
-    own.map(|chosen| package(universe, solution, debs, chosen))
-        .collect()
-}
-
-fn package(
-    universe: &Universe,
-    solution: &Solution,
-    debs: &[FetchedDeb],
-    chosen: &Chosen,
-) -> anyhow::Result<Package> {
-    let PackageStanza {
-        name,
-        version,
-        architecture,
-        source,
-        ..
-    } = &chosen.stanza;
-    let incomplete = || format!("the index says too little of {name} {version} to fetch it");
-    let (archive, path, size, sha256) = match chosen.origin {
-        Origin::Archive(id) => (
-            universe.archive(id).name.clone(),
-            chosen.stanza.filename.clone().with_context(incomplete)?,
-            chosen.stanza.size.with_context(incomplete)?,
-            chosen.stanza.sha256.with_context(incomplete)?,
-        ),
-        Origin::Deb(index) => {
-            let deb = debs.get(index).with_context(incomplete)?;
-            (String::new(), deb.url.clone(), deb.size, deb.digest)
-        }
-    };
-    let depends: BTreeSet<String> = chosen
-        .links
-        .iter()
-        .map(|link| solution.packages[link.package].stanza.name.clone())
-        .collect();
-    Ok(Package {
-        name: name.clone(),
-        version: version.to_string(),
-        architecture: architecture.clone(),
-        source: source.clone(),
-        archive,
-        path,
-        size,
-        sha256,
-        installed_size: chosen.stanza.installed_size.unwrap_or_default(),
-        depends: depends.into_iter().collect(),
-    })
 }

@@ -142,7 +142,8 @@ fn the_main_job() {
             .output();
         assert!(
             found.is_ok_and(|found| found.status.success()),
-            "{tool} is missing: apt-get install docker.io chromium chromium-driver skopeo umoci"
+            "{tool} is missing: apt-get install docker.io iproute2 curl chromium chromium-driver \
+             skopeo umoci"
         );
     }
     let engine = Engine::start();
@@ -169,15 +170,30 @@ fn the_main_job() {
         (&true.into(), &0.into())
     );
 
+    // The archive itself is what `docker load` takes, too.
+    let result = project.folder.path().join("result");
+    let output = project.docker(&["load", "--input", &result.display().to_string()]);
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let id = project.docker(&["inspect", "--format", "{{.Id}}", "kasmforge/desktop:latest"]);
+    assert_eq!(
+        Some(String::from_utf8_lossy(&id.stdout).trim()),
+        built["image_id"].as_str()
+    );
+
     let first = project.json(&["upgrade"]);
     assert_eq!(first["created"], true);
     let url = first["url"].as_str().expect("where the desktop is");
     let page = url.replacen("https://", &format!("https://kasm_user:{PASSWORD}@"), 1);
     let browser = Browser::start();
-    looks_like_a_desktop(&browser, &page);
+    looks_like_a_desktop(&project, &browser, &page);
     debian_is_content(&project);
     survives_its_server(&project, &browser, &page);
     drop(browser);
+    says_what_is_missing(&project);
     comes_back_from_a_bad_upgrade(&project, &first);
 }
 
@@ -214,15 +230,19 @@ fn other_tools_read(project: &Project, built: &Value) {
     std::fs::remove_dir_all(&layout).expect("removed");
 }
 
-fn looks_like_a_desktop(browser: &Browser, page: &str) {
+/// A wallpaper has many colours; a panel is one band of mostly one colour, and what is above is not.
+fn drawn(browser: &Browser) -> bool {
+    browser
+        .picture()
+        .is_some_and(|picture| picture.colours > 200 && picture.panel > 60 && picture.above < 30)
+}
+
+fn looks_like_a_desktop(project: &Project, browser: &Browser, page: &str) {
     browser.open(page);
-    browser.until("the panel is drawn", |browser| {
-        browser.picture().is_some_and(|picture| {
-            // A wallpaper has many colours; a panel is one dark band of mostly one colour.
-            picture.colours > 200 && picture.panel > 60 && picture.above < 30
-        })
-    });
+    browser.until("the panel is drawn", drawn);
     browser.keep(&shot("desktop.png"));
+    // The wallpaper is drawn anew once the screen has its size: let the picture come to rest.
+    std::thread::sleep(Duration::from_secs(3));
     let before = browser.picture().expect("a picture");
     browser.press(&["\u{e009}", "\u{e00a}", "t"]);
     browser.until("a terminal opens", |browser| {
@@ -231,6 +251,14 @@ fn looks_like_a_desktop(browser: &Browser, page: &str) {
             .is_some_and(|picture| picture.middle != before.middle)
     });
     std::thread::sleep(Duration::from_secs(2));
+    for key in "touch ~/typed".chars() {
+        browser.press(&[&key.to_string()]);
+    }
+    browser.press(&["\u{e007}"]);
+    browser.until("what was typed is done", |_| {
+        let there = "test -e /home/kasm-user/typed && echo yes || true";
+        project.inside(there).trim() == "yes"
+    });
     browser.keep(&shot("terminal.png"));
 }
 
@@ -245,8 +273,9 @@ fn debian_is_content(project: &Project) {
         project.inside("cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null || true"),
         ""
     );
-    let key = project
-        .inside("grep -rlE '^-----BEGIN [A-Z ]*PRIVATE KEY-----' /etc /usr/share /var 2>/dev/null || true");
+    let key = project.inside(
+        "grep -rlE '^-----BEGIN [A-Z ]*PRIVATE KEY-----' /etc /usr/share /var 2>/dev/null || true",
+    );
     assert_eq!(key, "", "no private key is in the image");
     installs_something_small(project);
 }
@@ -308,12 +337,18 @@ fn survives_its_server(project: &Project, browser: &Browser, page: &str) {
     let told = project.inside("cat /tmp/container-health.log");
     assert!(told.contains("display"), "the death is told: {told}");
     browser.open(page);
-    browser.until("the desktop is back", |browser| {
-        browser
-            .picture()
-            .is_some_and(|picture| picture.colours > 200)
-    });
+    browser.until("the desktop is back", drawn);
     browser.keep(&shot("after-the-server-died.png"));
+}
+
+fn says_what_is_missing(project: &Project) {
+    let output = project.kasmforge(&["load", "--host", "unix:///nonexistent"]);
+    let talk = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        talk.contains("no Docker engine runs here") && talk.contains("start it"),
+        "{talk}"
+    );
 }
 
 fn comes_back_from_a_bad_upgrade(project: &Project, first: &Value) {

@@ -46,7 +46,9 @@ pub(crate) fn slimmed(package: &Package, slim: &Slim) -> Tree {
 fn unlinked(entry: &Entry, slim: &Slim) -> Entry {
     let mut entry = entry.clone();
     if let Node::File { link, .. } = &mut entry.node
-        && link.as_ref().is_some_and(|target| !slim::keeps(slim, target))
+        && link
+            .as_ref()
+            .is_some_and(|target| !slim::keeps(slim, target))
     {
         *link = None;
     }

@@ -123,14 +123,21 @@ impl Store {
         for folder in ["blobs/sha256", "partial", "steps", "trees", "images", "tmp"] {
             create(root.join(folder))?;
         }
-        let path = root.join("lock");
-        let lock = File::options().create(true).append(true).open(&path);
-        let lock = lock
-            .and_then(|file| file.lock_shared().map(|()| file))
-            .map_err(|source| Error::Lock {
-                path: root.clone(),
-                source,
-            })?;
+        let failed = |source| Error::Lock {
+            path: root.clone(),
+            source,
+        };
+        let lock = File::options()
+            .create(true)
+            .append(true)
+            .open(root.join("lock"));
+        let lock = lock.map_err(failed)?;
+        // Alone in the store, nobody is at work on what lies in tmp: a killed build left it.
+        if lock.try_lock().is_ok() {
+            clear(&root.join("tmp"));
+            lock.unlock().map_err(failed)?;
+        }
+        lock.lock_shared().map_err(failed)?;
         let store = Self { root, _lock: lock };
         store.check_format()?;
         Ok(store)
@@ -364,6 +371,37 @@ impl Store {
     }
 }
 
+/// Removes what is in a folder, as far as that can be done.
+fn clear(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        let removed = match entry.file_type() {
+            Ok(kind) if kind.is_dir() => open_and_remove(&path),
+            _ => fs::remove_file(&path),
+        };
+        // What cannot be removed now takes room, and does no other harm.
+        drop(removed);
+    }
+}
+
+/// Removes a folder whose own folders may be closed to their owner, as scripts leave them.
+fn open_and_remove(folder: &Path) -> io::Result<()> {
+    if fs::remove_dir_all(folder).is_ok() {
+        return Ok(());
+    }
+    let mut todo = vec![folder.to_owned()];
+    while let Some(path) = todo.pop() {
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o700))?;
+        for entry in fs::read_dir(&path)? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                todo.push(entry.path());
+            }
+        }
+    }
+    fs::remove_dir_all(folder)
+}
+
 fn remove(path: &Path) -> Result<(), Error> {
     match fs::remove_file(path) {
         Ok(()) => Ok(()),
@@ -426,6 +464,21 @@ mod tests {
         assert!(store.tree_path(&key).join("first").exists());
         store.remove_tree(&key).expect("removable");
         assert!(!store.tree_path(&key).exists());
+    }
+
+    #[test]
+    fn what_a_killed_build_left_is_cleared() {
+        let (_folder, store) = store();
+        let left = store.root().join("tmp/left");
+        fs::create_dir_all(left.join("closed/inner")).expect("made");
+        fs::set_permissions(left.join("closed"), fs::Permissions::from_mode(0)).expect("closed");
+        let root = store.root().to_owned();
+        // Somebody else may be at work on it.
+        let _second = Store::open(&root).expect("opened twice");
+        assert!(left.exists());
+        drop((store, _second));
+        Store::open(&root).expect("opened alone");
+        assert!(!left.exists());
     }
 
     #[test]

@@ -1,0 +1,118 @@
+//! What kasmforge writes into a stage before its scripts run: dpkg's database of packages that are
+//! unpacked and not configured, and the settings scripts and dpkg are to find.
+
+use std::io;
+
+use kasmforge_tree::{Entry, Node, Tree, TreePath};
+
+use super::{Lost, POLICY_RC_D, Stage, path};
+use crate::content::{Pool, Writer};
+use crate::database::{self, Triggers};
+use crate::slim;
+use crate::unpack::Package;
+
+impl Stage<'_> {
+    /// dpkg's database, and what else stands in the tree only because kasmforge writes it.
+    pub(super) fn generate(
+        &self,
+        lost: &Lost,
+        writer: &mut Writer<'_>,
+        pool: &Pool,
+    ) -> io::Result<Tree> {
+        let mut tree = Tree::new();
+        let epoch = self.epoch();
+        let mut put = |at: &str, mode: u32, text: &str| {
+            let shape = Entry::new(mode, epoch, Node::Directory);
+            writer
+                .keep(text.as_bytes(), shape)
+                .map(|entry| tree.insert(path(at), entry))
+        };
+        let old = match self.below {
+            Some(below) => pool.read(&below.tree, &path("var/lib/dpkg/status"))?,
+            None => None,
+        };
+        let old = String::from_utf8_lossy(&old.unwrap_or_default()).into_owned();
+        let own: Vec<&Package> = self.packages.iter().collect();
+        put("var/lib/dpkg/status", 0o644, &database::status(&old, &own))?;
+        let before = self.below.map_or(&[][..], |below| &below.packages);
+        let before_triggers = Triggers::of(before);
+        let own_triggers = Triggers::of(own.iter().copied());
+        let all = Triggers::of(before.iter().chain(self.packages));
+        put("var/lib/dpkg/triggers/File", 0o644, &all.file_text())?;
+        for (name, interested) in &all.named {
+            let lines: String = interested.iter().map(|who| format!("{who}\n")).collect();
+            put(&format!("var/lib/dpkg/triggers/{name}"), 0o644, &lines)?;
+        }
+        let pending = own_triggers.unincorporated(&before_triggers, &own);
+        put("var/lib/dpkg/triggers/Unincorp", 0o644, &pending)?;
+        put("var/lib/dpkg/info/format", 0o644, "1\n")?;
+        if self.below.is_none() {
+            for name in ["available", "diversions", "statoverride"] {
+                put(&format!("var/lib/dpkg/{name}"), 0o644, "")?;
+            }
+        }
+        let foreign: std::collections::BTreeSet<&str> = before
+            .iter()
+            .chain(self.packages)
+            .map(|package| package.architecture.as_str())
+            .filter(|one| *one != "all" && *one != self.architecture)
+            .collect();
+        if !foreign.is_empty() {
+            let lines: String = std::iter::once(self.architecture)
+                .chain(foreign)
+                .map(|one| format!("{one}\n"))
+                .collect();
+            put("var/lib/dpkg/arch", 0o644, &lines)?;
+        }
+        if let Some(rules) = slim::dpkg_configuration(self.slim) {
+            put(slim::DPKG_CONFIGURATION, 0o644, &rules)?;
+        }
+        put(POLICY_RC_D, 0o755, "#!/bin/sh\nexit 101\n")?;
+        for package in self.packages {
+            let lost = lost.get(&package.stem).map_or(&[][..], Vec::as_slice);
+            self.slim_database(package, lost, writer, pool, &mut tree)?;
+        }
+        Ok(tree)
+    }
+
+    /// dpkg's list and sums of a package, without what [slim] leaves out of it and what it lost to
+    /// a package that replaces it.
+    fn slim_database(
+        &self,
+        package: &Package,
+        lost: &[TreePath],
+        writer: &mut Writer<'_>,
+        pool: &Pool,
+        tree: &mut Tree,
+    ) -> io::Result<()> {
+        let epoch = self.epoch();
+        let keeps = |shown: &str| {
+            TreePath::new(shown.as_bytes())
+                .map(|path| crate::unpack::through_aliases(&path))
+                .is_ok_and(|path| {
+                    path.is_root() || (slim::keeps(self.slim, &path) && !lost.contains(&path))
+                })
+        };
+        if package.list.iter().all(|shown| keeps(shown)) {
+            return Ok(());
+        }
+        let mut put = |name: &str, text: String| -> io::Result<()> {
+            let at = path(&format!("var/lib/dpkg/info/{}.{name}", package.stem));
+            let entry = writer.keep(text.as_bytes(), Entry::new(0o644, epoch, Node::Directory))?;
+            tree.insert(at, entry);
+            Ok(())
+        };
+        let list = package.list.iter().filter(|shown| keeps(shown));
+        put("list", list.map(|shown| format!("{shown}\n")).collect())?;
+        let sums = path(&format!("var/lib/dpkg/info/{}.md5sums", package.stem));
+        if let Some(bytes) = pool.read(&package.tree, &sums)? {
+            let text = String::from_utf8_lossy(&bytes).into_owned();
+            let lines = text.lines().filter(|line| {
+                line.split_once(char::is_whitespace)
+                    .is_none_or(|(_, at)| keeps(at.trim_start()))
+            });
+            put("md5sums", lines.map(|line| format!("{line}\n")).collect())?;
+        }
+        Ok(())
+    }
+}
