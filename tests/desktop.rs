@@ -352,12 +352,12 @@ fn says_what_is_missing(project: &Project) {
 }
 
 fn comes_back_from_a_bad_upgrade(project: &Project, first: &Value) {
+    // A text no earlier run has built with: the store may outlive them.
+    let unique = project.folder.path().display().to_string();
     project.change("desktop.toml", |text| {
         let check = "[[checks]]\nname = \"never\"\ncommand = [\"false\"]\nwithin = 5\n";
-        format!(
-            "{}\n{check}\n[[files]]\ntarget = \"/etc/new\"\ntext = \"new\"\n",
-            text
-        )
+        let file = format!("[[files]]\ntarget = \"/etc/new\"\ntext = \"{unique}\"\n");
+        format!("{text}\n{check}\n{file}")
     });
     let changed = project.json(&["build", "desktop"]);
     let layers = changed["layers"].as_array().expect("layers");
