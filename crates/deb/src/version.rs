@@ -264,7 +264,7 @@ impl fmt::Debug for Version {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
-    use std::hash::{BuildHasher, RandomState};
+    use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 
     use proptest::prelude::*;
 
@@ -366,7 +366,7 @@ mod tests {
             if a <= b && b <= c {
                 prop_assert!(a <= c);
             }
-            let hasher = RandomState::new();
+            let hasher = BuildHasherDefault::<DefaultHasher>::default();
             if a == b {
                 prop_assert_eq!(hasher.hash_one(&a), hasher.hash_one(&b));
                 prop_assert_eq!(a.cmp(&c), b.cmp(&c));

@@ -471,7 +471,8 @@ mod tests {
         let (_folder, store) = store();
         let left = store.root().join("tmp/left");
         fs::create_dir_all(left.join("closed/inner")).expect("made");
-        fs::set_permissions(left.join("closed"), fs::Permissions::from_mode(0)).expect("closed");
+        fs::set_permissions(left.join("closed"), fs::Permissions::from_mode(0o000))
+            .expect("closed");
         let root = store.root().to_owned();
         // Somebody else may be at work on it.
         let _second = Store::open(&root).expect("opened twice");
