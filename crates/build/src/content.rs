@@ -270,12 +270,8 @@ pub(crate) fn intact(step: &Path) -> bool {
         let named = name
             .to_str()
             .and_then(|name| Digest::from_hex(name.split('-').next()?).ok());
-        let content = File::open(entry.path()).map(HashingReader::new);
-        let found = content.and_then(|mut content| {
-            io::copy(&mut content, &mut io::sink())?;
-            Ok(content.finish().0)
-        });
-        found.is_ok_and(|found| named == Some(found))
+        let found = File::open(entry.path()).and_then(Digest::of_reader);
+        found.is_ok_and(|(found, _)| named == Some(found))
     })
 }
 

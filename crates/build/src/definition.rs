@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use kasmforge_digest::{Digest, Hasher, HashingReader};
+use kasmforge_digest::{Digest, Hasher};
 use kasmforge_lock::Lock;
 use kasmforge_plan::services;
 use kasmforge_spec::{FileContent, Located, Stage, User, Workspace};
@@ -293,9 +293,7 @@ fn walk(
         } else if kind.is_file() {
             let file = fs::File::open(at).map_err(failed)?;
             let executable = file.metadata().map_err(failed)?.permissions().mode() & 0o100 != 0;
-            let mut reader = HashingReader::new(file);
-            io::copy(&mut reader, &mut io::sink()).map_err(failed)?;
-            let (digest, _) = reader.finish();
+            let (digest, _) = Digest::of_reader(file).map_err(failed)?;
             let mode = mode.unwrap_or(if executable { 0o755 } else { 0o644 });
             add(
                 target,

@@ -232,7 +232,7 @@ fn damaged_download(store: &Store, error: &BuildError) -> Option<Digest> {
     match error {
         BuildError::Unpack {
             digest,
-            source: UnpackError::Digest { .. } | UnpackError::Deb(_),
+            source: UnpackError::Digest { .. },
             ..
         } => Some(*digest),
         BuildError::Finish(FinishError::Changed { path, digest })
@@ -249,13 +249,12 @@ fn is_damage(error: &BuildError) -> bool {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(error) = cause {
         let invalid = |error: &std::io::Error| error.kind() == std::io::ErrorKind::InvalidData;
-        if matches!(error.downcast_ref(), Some(PackError::Damaged { .. }))
-            || error.downcast_ref().is_some_and(invalid)
-        {
+        if error.downcast_ref().is_some_and(invalid) {
             return true;
         }
         cause = error.source();
     }
+    // Transparent variants stand in for their cause, which therefore is not among the sources.
     matches!(error, BuildError::Pack(PackError::Damaged { .. }))
 }
 

@@ -1,5 +1,6 @@
 //! The one program a stage's sandbox runs: preinsts, then `dpkg --configure -a`.
 
+use std::collections::VecDeque;
 use std::ffi::OsString;
 
 use kasmforge_sandbox::Program;
@@ -131,8 +132,8 @@ pub(crate) struct Follower {
     /// All of the output, our own marks left out.
     pub(crate) log: Vec<u8>,
     failed: Vec<Failure>,
-    /// What the script that runs now has said.
-    section: Vec<String>,
+    /// The last lines of the script that runs now.
+    section: VecDeque<String>,
     waiting: Option<String>,
 }
 
@@ -193,7 +194,11 @@ impl Follower {
                 rest.split(' ').next().unwrap_or(rest).to_owned(),
             ));
         } else {
-            self.section.push(text.to_owned());
+            // No more than is shown: a script may talk without end.
+            if self.section.len() == LAST_WORDS {
+                self.section.pop_front();
+            }
+            self.section.push_back(text.to_owned());
         }
     }
 
@@ -213,15 +218,11 @@ impl Follower {
     }
 
     fn fail(&mut self, package: &str, what: String) {
-        let words = self
-            .section
-            .split_off(self.section.len().saturating_sub(LAST_WORDS));
         self.failed.push(Failure {
             package: package.to_owned(),
             what,
-            words,
+            words: self.section.drain(..).collect(),
         });
-        self.section.clear();
     }
 
     /// What failed, the cause first: dpkg tells of packages that only waited for a failed one too.

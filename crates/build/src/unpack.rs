@@ -112,14 +112,8 @@ pub(crate) fn unpack(
 
 /// An error of a .deb that is not the file the lock names is that, whatever it looked like.
 fn judged(error: UnpackError, blob: &Path, digest: &Digest) -> UnpackError {
-    let found = File::open(blob)
-        .map(HashingReader::new)
-        .and_then(|mut reader| {
-            io::copy(&mut reader, &mut io::sink())?;
-            Ok(reader.finish().0)
-        });
-    match found {
-        Ok(found) if found != *digest => UnpackError::Digest { found },
+    match File::open(blob).and_then(Digest::of_reader) {
+        Ok((found, _)) if found != *digest => UnpackError::Digest { found },
         _ => error,
     }
 }

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, Metadata};
-use std::io::{self, BufReader};
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 
-use kasmforge_digest::HashingReader;
+use kasmforge_digest::Digest;
 use kasmforge_sandbox::{Claim, Outcome};
 use kasmforge_tree::{Entry, FOLDER_TIME, Node, Tree, TreePath};
 
@@ -162,7 +162,7 @@ fn digest_of(
     mode: u32,
     first_path: &TreePath,
     path: &TreePath,
-) -> io::Result<(kasmforge_digest::Digest, u64)> {
+) -> io::Result<(Digest, u64)> {
     let at = if first_path == path {
         first.to_owned()
     } else {
@@ -174,9 +174,7 @@ fn digest_of(
     if mode & 0o400 == 0 {
         fs::set_permissions(&at, fs::Permissions::from_mode(mode | 0o400))?;
     }
-    let mut reader = HashingReader::new(BufReader::with_capacity(128 << 10, File::open(&at)?));
-    io::copy(&mut reader, &mut io::sink())?;
-    Ok(reader.finish())
+    Digest::of_reader(File::open(&at)?)
 }
 
 fn is_opaque(at: &Path) -> io::Result<bool> {

@@ -29,6 +29,16 @@ impl Digest {
         Self(Sha256::digest(bytes).into())
     }
 
+    /// Names all that a reader has left, and counts it.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn of_reader(reader: impl Read) -> io::Result<(Self, u64)> {
+        let mut reader = HashingReader::new(reader);
+        io::copy(&mut reader, &mut io::sink())?;
+        Ok(reader.finish())
+    }
+
     /// Takes the 32 raw bytes of a digest computed elsewhere.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
@@ -224,6 +234,8 @@ mod tests {
     fn names_bytes_as_fips_180_4_does() {
         assert_eq!(Digest::of(b"abc").to_string(), ABC);
         assert_eq!(ABC.parse::<Digest>(), Ok(Digest::of(b"abc")));
+        let read = Digest::of_reader(&b"abc"[..]).expect("memory does not fail");
+        assert_eq!(read, (Digest::of(b"abc"), 3));
     }
 
     #[test]

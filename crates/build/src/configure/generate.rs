@@ -70,7 +70,7 @@ impl Stage<'_> {
         put(POLICY_RC_D, 0o755, "#!/bin/sh\nexit 101\n")?;
         for package in self.packages {
             let lost = lost.get(&package.stem).map_or(&[][..], Vec::as_slice);
-            self.slim_database(package, lost, writer, pool, &mut tree)?;
+            self.slim_database(package, lost, epoch, writer, pool, &mut tree)?;
         }
         Ok(tree)
     }
@@ -81,11 +81,11 @@ impl Stage<'_> {
         &self,
         package: &Package,
         lost: &[TreePath],
+        epoch: i64,
         writer: &mut Writer<'_>,
         pool: &Pool,
         tree: &mut Tree,
     ) -> io::Result<()> {
-        let epoch = self.epoch();
         let keeps = |shown: &str| {
             TreePath::new(shown.as_bytes())
                 .map(|path| crate::unpack::through_aliases(&path))
