@@ -11,7 +11,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Each room, and the rooms it may use. The command line may use them all.
-const ROOMS: [(&str, &[&str]); 13] = [
+const ROOMS: [(&str, &[&str]); 14] = [
     // Formats and names.
     ("digest", &[]),
     ("deb", &["digest"]),
@@ -35,6 +35,7 @@ const ROOMS: [(&str, &[&str]); 13] = [
         ],
     ),
     ("deploy", &["digest"]),
+    ("kasm", &["digest"]),
 ];
 
 /// Outside crates that are held in few rooms, and why.
@@ -53,8 +54,8 @@ const HELD: [(&str, &[&str], &str); 13] = [
     ),
     (
         "ureq",
-        &["archive", "deploy"],
-        "fetching; and asking a desktop whether it is healthy",
+        &["archive", "deploy", "kasm"],
+        "fetching; asking a desktop whether it is healthy; Kasm's API",
     ),
     ("libc", &["sandbox"], "what it has is unsafe to call"),
     (

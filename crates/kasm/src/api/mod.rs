@@ -1,0 +1,1 @@
+//! A Kasm server's HTTP API.

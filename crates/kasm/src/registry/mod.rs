@@ -1,0 +1,1 @@
+//! The workspace registry: a static site that Kasm servers and people read.
