@@ -73,7 +73,7 @@ pub(crate) enum Command {
     /// Takes newer packages into kasmforge.lock.
     Update(Update),
     /// Prints the JSON Schema of a definition, for editors.
-    Schema,
+    Schema(crate::commands::schema::Schema),
     /// Prints a shell's completions.
     Completions {
         /// The shell.

@@ -6,7 +6,7 @@ mod engine;
 mod load;
 mod lock;
 mod rollback;
-mod schema;
+pub(crate) mod schema;
 mod update;
 mod upgrade;
 
@@ -21,7 +21,7 @@ use crate::settings::Settings;
 pub(crate) fn run(arguments: Arguments, printer: &Printer) -> anyhow::Result<()> {
     let Arguments { global, command } = arguments;
     match command {
-        Command::Schema => schema::run(printer),
+        Command::Schema(wanted) => schema::run(&wanted, printer),
         Command::Completions { shell } => completions::run(shell, printer),
         Command::Build(wanted) => build::run(&wanted, &Context::new(&global)?, printer),
         Command::Load(wanted) => load::run(&wanted, &Context::new(&global)?, printer),

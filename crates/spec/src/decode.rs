@@ -30,6 +30,8 @@ pub(crate) struct Decoder<'t> {
     pub(crate) path: Vec<String>,
     /// Whether that value is an element of a list.
     pub(crate) listed: bool,
+    /// What the whole file is called.
+    pub(crate) whole: &'static str,
 }
 
 impl<'t> Decoder<'t> {
@@ -41,6 +43,7 @@ impl<'t> Decoder<'t> {
             diagnostics: Vec::new(),
             path: Vec::new(),
             listed: false,
+            whole: "the definition",
         }
     }
 
@@ -73,7 +76,7 @@ impl<'t> Decoder<'t> {
     /// The table being decoded, as its header is written.
     fn table(&self) -> String {
         match (self.path.is_empty(), self.listed) {
-            (true, _) => "the definition".to_owned(),
+            (true, _) => self.whole.to_owned(),
             (false, true) => format!("`[[{}]]`", self.key()),
             (false, false) => format!("`[{}]`", self.key()),
         }

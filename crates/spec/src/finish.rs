@@ -250,18 +250,41 @@ fn deploy(name: &str, raw: RawDeploy) -> Deploy {
 
 fn kasm(raw: RawKasm) -> Kasm {
     Kasm {
-        friendly_name: raw.friendly_name.map(|name| name.value.0),
-        categories: raw
-            .categories
-            .into_iter()
-            .flatten()
-            .map(|line| line.value.0)
-            .collect(),
+        friendly_name: raw
+            .friendly_name
+            .map(|name| located(&name, |name| name.0.clone())),
+        categories: each(raw.categories, |category| {
+            located(&category, |one| one.0.clone())
+        }),
         icon: raw.icon.map(|icon| located(&icon, |icon| icon.0.clone())),
+        screenshot: raw
+            .screenshot
+            .map(|picture| located(&picture, |picture| picture.0.clone())),
+        architecture: each(raw.architecture, |one| one.value.0.to_owned()),
+        compatibility: each(raw.compatibility, |version| version.value.0),
+        docker_registry: raw.docker_registry.map(|url| url.value.0),
+        available_tags: each(raw.available_tags, |tag| located(&tag, |tag| tag.0.clone())),
         cores: raw.cores.map(|cores| cores.value.0),
         memory: raw.memory.map(|size| size.value.0),
+        gpu_count: raw.gpu_count.map(|count| count.value.0),
+        require_gpu: raw.require_gpu.map(|needed| needed.value),
+        cpu_allocation_method: raw.cpu_allocation_method.map(|way| way.value.0.to_owned()),
         notes: raw.notes.map(|notes| notes.value.0),
         run_config: raw.run_config.map(|json| json.value.0),
         exec_config: raw.exec_config.map(|json| json.value.0),
+        launch_config: raw.launch_config.map(|json| json.value.0),
+        volume_mappings: raw.volume_mappings.map(|json| json.value.0),
+        persistent_profile_path: raw.persistent_profile_path.map(|path| path.value.0),
+        session_time_limit: raw.session_time_limit.map(|seconds| seconds.value.0),
+        filter_policy_id: raw.filter_policy_id.map(|id| id.value.0),
+        zone_id: raw.zone_id.map(|id| id.value.0),
+        restrict_network_names: each(raw.restrict_network_names, |name| name.value.0),
+        hidden: raw.hidden.map(|hidden| hidden.value),
+        enabled: raw.enabled.map(|enabled| enabled.value),
     }
+}
+
+/// The elements of a list, as the model has them.
+fn each<T, U>(list: Option<Vec<Located<T>>>, model: impl Fn(Located<T>) -> U) -> Vec<U> {
+    list.into_iter().flatten().map(model).collect()
 }

@@ -107,7 +107,7 @@ pub(crate) fn read(
 }
 
 /// What the parser says, in a reader's words where the parser's own say little.
-fn syntax_error(file: FileId, text: &str, error: &toml::de::Error) -> Diagnostic {
+pub(crate) fn syntax_error(file: FileId, text: &str, error: &toml::de::Error) -> Diagnostic {
     let span = error.span().unwrap_or(0..0);
     let rest = text.get(span.start..).unwrap_or_default();
     let ends = span.is_empty()
@@ -151,13 +151,10 @@ fn missing_files(fragment: &Fragment, sources: &dyn Sources, found: &mut Vec<Dia
             look(&keyring.value.to_string_lossy(), &keyring.at);
         }
     }
-    let icon = fragment
-        .raw
-        .kasm
-        .as_ref()
-        .and_then(|kasm| kasm.icon.as_ref());
-    if let Some(icon) = icon {
-        look(&icon.value.0, &icon.at);
+    if let Some(kasm) = &fragment.raw.kasm {
+        for picture in kasm.icon.iter().chain(&kasm.screenshot) {
+            look(&picture.value.0, &picture.at);
+        }
     }
 }
 

@@ -25,7 +25,11 @@
 //! - maps: key by key;
 //! - commands are single values, and `packages.remove` takes away what modules asked for;
 //! - what names or describes one workspace (`description`, `image.repository`, `image.tags`,
-//!   `deploy.container`, `kasm.friendly-name`, `kasm.notes`) is not inherited from a parent.
+//!   `deploy.container`, `kasm.friendly-name`, `kasm.notes`, `kasm.screenshot`,
+//!   `kasm.available-tags`) is not inherited from a parent.
+//!
+//! [`registry`] reads the one file beside the definitions that is none: `registry.toml`, what the
+//! registry of all workspaces is called and where it is served.
 
 mod chain;
 mod decode;
@@ -37,6 +41,7 @@ mod merge;
 mod model;
 mod near;
 mod raw;
+mod registry;
 mod schema;
 mod services;
 mod sources;
@@ -46,5 +51,6 @@ mod words;
 pub use chain::load;
 pub use diagnostic::{Diagnostic, Report};
 pub use model::*;
-pub use schema::schema;
+pub use registry::{REGISTRY, Registry, registry};
+pub use schema::{registry_schema, schema};
 pub use sources::{Folder, Memory, Sources};

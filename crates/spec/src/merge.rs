@@ -90,6 +90,8 @@ impl Sum {
         self.deploy.container = None;
         self.kasm.friendly_name = None;
         self.kasm.notes = None;
+        self.kasm.screenshot = None;
+        self.kasm.available_tags = None;
     }
 
     fn lay(&mut self, nearer: &Fragment) {

@@ -380,22 +380,56 @@ pub struct Deploy {
 /// What Kasm is told of the workspace.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Kasm {
-    /// The name people see.
-    pub friendly_name: Option<String>,
+    /// The name people see. Not inherited: the registry lists the workspaces that have one.
+    pub friendly_name: Option<Located<String>>,
     /// At most three categories.
-    pub categories: Vec<String>,
+    pub categories: Vec<Located<String>>,
     /// The icon, a file of the project.
     pub icon: Option<Located<String>>,
+    /// A picture of the running desktop, a file of the project.
+    pub screenshot: Option<Located<String>>,
+    /// The architectures there are images for, `amd64` or `arm64`; empty: those that were built.
+    pub architecture: Vec<String>,
+    /// The lines of Kasm's versions it works with, as `1.17.x`; empty: the registry's.
+    pub compatibility: Vec<String>,
+    /// The address of the Docker registry, for Kasm's agents; `None`: the image's own.
+    pub docker_registry: Option<String>,
+    /// Tags of the image that people may choose between; empty: only the image's first.
+    pub available_tags: Vec<Located<String>>,
     /// CPU cores a session gets.
     pub cores: Option<u32>,
-    /// Bytes of memory a session gets.
+    /// Bytes of memory a session gets: whole MiB.
     pub memory: Option<u64>,
+    /// GPUs a session gets.
+    pub gpu_count: Option<u32>,
+    /// Whether a session needs a GPU.
+    pub require_gpu: Option<bool>,
+    /// How CPUs are shared out: `Inherit`, `Quotas` or `Shares`.
+    pub cpu_allocation_method: Option<String>,
     /// Markdown for people.
     pub notes: Option<String>,
     /// How Kasm's agent runs the container (names as in docker-py): a JSON object, as text.
     pub run_config: Option<String>,
     /// What Kasm's agent executes at events such as `go` or `first_launch`: a JSON object, as text.
     pub exec_config: Option<String>,
+    /// Questions asked before a session starts: a JSON object, as text. Only the API knows it.
+    pub launch_config: Option<String>,
+    /// Folders of the host a session gets: a JSON object, as text. Only the API knows it.
+    pub volume_mappings: Option<String>,
+    /// Where homes are kept, with `{username}` and `{image_id}`. Only the API knows it.
+    pub persistent_profile_path: Option<String>,
+    /// Seconds after which a session ends. Only the API knows it.
+    pub session_time_limit: Option<u32>,
+    /// The id of the web filter policy. Only the API knows it.
+    pub filter_policy_id: Option<String>,
+    /// The id of the zone sessions are bound to. Only the API knows it.
+    pub zone_id: Option<String>,
+    /// The Docker networks sessions are bound to. Only the API knows it.
+    pub restrict_network_names: Vec<String>,
+    /// Keeps the workspace from users' view. Only the API knows it.
+    pub hidden: Option<bool>,
+    /// Whether users may start it. Only the API knows it.
+    pub enabled: Option<bool>,
 }
 
 /// What must hold in the running image.

@@ -5,6 +5,9 @@
 use crate::decode::Map;
 use crate::model::Located;
 use crate::table::table;
+use crate::words::kasm::{
+    Category, CpuAllocation, ImageArchitecture, KasmVersion, Megabytes, RegistryUrl,
+};
 use crate::words::lists::{Arguments, Command, Json, Locales};
 use crate::words::names::{
     ContainerName, ImageUser, LabelName, Line, Owner, QuestionType, RestartPolicy, RestartWord,
@@ -304,22 +307,56 @@ table! {
 table! {
     /// What Kasm is told of the workspace.
     RawKasm {
-        /// The name people see.
+        /// The name people see. A workspace that has one is listed in the registry.
         friendly_name: Located<Line>,
         /// At most three categories.
-        categories: Vec<Located<Line>>,
-        /// The icon, relative to this file.
+        categories: Vec<Located<Category>>,
+        /// The icon, a square PNG or SVG, relative to this file.
         icon: Located<ProjectPath>,
+        /// A picture of the running desktop for the gallery, PNG, JPEG or WebP, relative to this file.
+        screenshot: Located<ProjectPath>,
+        /// The architectures there are images for; those that were built if absent.
+        architecture: Vec<Located<ImageArchitecture>>,
+        /// The versions of Kasm it works with: `1.17.x`; those of `registry.toml` if absent.
+        compatibility: Vec<Located<KasmVersion>>,
+        /// The address of the Docker registry for Kasm's agents; the image's own if absent.
+        docker_registry: Located<Url>,
+        /// Tags of the image that people may choose between as channels; none if absent.
+        available_tags: Vec<Located<Tag>>,
         /// CPU cores a session gets.
         cores: Located<Whole<1, 1024>>,
-        /// Memory a session gets: `2768m`.
-        memory: Located<Size>,
+        /// Memory a session gets: `2768m`. Kasm counts in MB.
+        memory: Located<Megabytes>,
+        /// GPUs a session gets.
+        gpu_count: Located<Whole<0, 64>>,
+        /// Whether a session needs a GPU.
+        require_gpu: Located<bool>,
+        /// How Kasm shares out CPUs.
+        cpu_allocation_method: Located<CpuAllocation>,
         /// Markdown for people.
         notes: Located<Text>,
         /// How Kasm's agent runs the container; handed over as it is.
         run_config: Located<Json>,
         /// What Kasm's agent executes at events; handed over as it is.
         exec_config: Located<Json>,
+        /// Questions Kasm asks before a session starts; handed to its API as it is.
+        launch_config: Located<Json>,
+        /// Folders of the host a session gets; handed to Kasm's API as it is.
+        volume_mappings: Located<Json>,
+        /// Where Kasm keeps homes: a path of the agent's host or an address, with `{username}`.
+        persistent_profile_path: Located<Line>,
+        /// Seconds after which a session ends, for Kasm's API.
+        session_time_limit: Located<Whole<1, 31_536_000>>,
+        /// The id of the web filter policy, for Kasm's API.
+        filter_policy_id: Located<Line>,
+        /// The id of the deployment zone sessions are bound to, for Kasm's API.
+        zone_id: Located<Line>,
+        /// The Docker networks sessions are bound to, for Kasm's API.
+        restrict_network_names: Vec<Located<Line>>,
+        /// Keeps the workspace from users' view, for Kasm's API; false if absent.
+        hidden: Located<bool>,
+        /// Whether users may start it, for Kasm's API; true if absent.
+        enabled: Located<bool>,
     }
 }
 
@@ -355,5 +392,25 @@ table! {
         path: Located<HttpPath>,
         /// The status of the answer; 200 if absent.
         status: Located<Whole<100, 599>>,
+    }
+}
+
+table! {
+    /// The registry of a project's workspaces, for Kasm's servers and for people.
+    RawRegistry {
+        /// The registry's name.
+        [required] name: Located<Line>,
+        /// One or two sentences for people.
+        [required] description: Located<Line>,
+        /// The address the site is served at, without a version: Kasm's `list_url`.
+        [required] url: Located<RegistryUrl>,
+        /// The registry's icon, a square PNG or SVG, relative to the project's folder.
+        [required] icon: Located<ProjectPath>,
+        /// Where people find help: a page's address.
+        [required] contact: Located<Url>,
+        /// The versions of Kasm that workspaces work with which do not say so themselves.
+        compatibility: Vec<Located<KasmVersion>>,
+        /// The channel shown first, where workspaces have `available-tags`; their first if absent.
+        default_channel: Located<Tag>,
     }
 }

@@ -1,5 +1,6 @@
 //! The kinds of strings and numbers a definition is made of, each a type that cannot be wrong.
 
+pub(crate) mod kasm;
 pub(crate) mod lists;
 pub(crate) mod names;
 pub(crate) mod network;

@@ -4,6 +4,7 @@ mod merging;
 mod mistakes;
 mod noise;
 mod project;
+mod registry;
 mod schema;
 
 use kasmforge_spec::{Memory, Workspace, load};

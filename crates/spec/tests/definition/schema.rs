@@ -43,7 +43,10 @@ fn it_names_every_key_and_nothing_else() {
         documentation manuals locales python-bytecode repository tags working-directory entrypoint \
         environment ports volumes labels healthcheck stop-signal interval timeout start-period \
         retries budget container shm-size memory health-timeout desktop-port friendly-name \
-        categories icon cores notes run-config exec-config http process within tls path status"
+        categories icon cores notes run-config exec-config http process within tls path status \
+        screenshot architecture compatibility docker-registry available-tags gpu-count require-gpu \
+        cpu-allocation-method launch-config volume-mappings persistent-profile-path \
+        session-time-limit filter-policy-id zone-id restrict-network-names hidden enabled"
         .split_whitespace()
         .map(str::to_owned)
         .collect();
