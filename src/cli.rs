@@ -60,6 +60,8 @@ pub(crate) enum When {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Begins a project: writes a workspace that comes with kasmforge, and one of your own above it.
+    Init(crate::commands::Init),
     /// Builds a workspace's image.
     Build(Build),
     /// Gives the image that was built last to the Docker engine.

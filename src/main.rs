@@ -10,6 +10,7 @@ mod progress;
 mod project;
 mod render;
 mod settings;
+mod shipped;
 
 use std::process::ExitCode;
 

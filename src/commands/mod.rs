@@ -3,6 +3,7 @@
 mod build;
 mod completions;
 mod engine;
+mod init;
 mod load;
 mod lock;
 mod rollback;
@@ -10,6 +11,7 @@ pub(crate) mod schema;
 mod update;
 mod upgrade;
 
+pub(crate) use init::Init;
 use kasmforge_store::Store;
 
 use crate::cli::{Arguments, Command, Global};
@@ -21,6 +23,7 @@ use crate::settings::Settings;
 pub(crate) fn run(arguments: Arguments, printer: &Printer) -> anyhow::Result<()> {
     let Arguments { global, command } = arguments;
     match command {
+        Command::Init(wanted) => init::run(&wanted, &global, printer),
         Command::Schema(wanted) => schema::run(&wanted, printer),
         Command::Completions { shell } => completions::run(shell, printer),
         Command::Build(wanted) => build::run(&wanted, &Context::new(&global)?, printer),

@@ -43,6 +43,11 @@ impl Files {
         &self.files[id.0].0
     }
 
+    /// The paths of all files, in the order they were read.
+    pub fn paths(&self) -> impl Iterator<Item = &str> {
+        self.files.iter().map(|(path, _)| path.as_str())
+    }
+
     /// The whole text of a file.
     #[must_use]
     pub fn text(&self, id: FileId) -> &str {
