@@ -42,6 +42,8 @@ pub struct PackageStanza {
     pub depends: Relations,
     /// What is there in all but unusual systems.
     pub recommends: Relations,
+    /// What makes it more useful.
+    pub suggests: Relations,
     /// What may not be unpacked beside it.
     pub conflicts: Relations,
     /// What it makes unusable.
@@ -301,6 +303,7 @@ impl<'a> Reader<'a> {
             pre_depends: self.relations("Pre-Depends")?,
             depends: self.relations("Depends")?,
             recommends: self.relations("Recommends")?,
+            suggests: self.relations("Suggests")?,
             conflicts: self.relations("Conflicts")?,
             breaks: self.relations("Breaks")?,
             replaces: self.relations("Replaces")?,

@@ -5,9 +5,10 @@
 //! ([`Unsatisfiable`]). Nothing here reads a file or guesses: the same universe and the same stage
 //! give the same solution on every machine.
 //!
-//! What is chosen is what apt chooses on an empty system: the highest version of each package, the
-//! first alternative that can be had, and one of several providers only where a package (never a
-//! person) asks for a virtual name. The solver behind the door is resolvo; its names stay inside.
+//! What is chosen is what apt chooses on an empty system, name by name and version by version, with
+//! Recommends and without: apt's own way is gone (see `marking`), and what it comes to is checked
+//! against every rule. Where apt would give up, a solver (resolvo; its names stay inside) finds a
+//! solution if there is one, or proves that there is none. `examples/beside_apt` compares.
 //!
 //! ```
 //! use kasmforge_resolve::{Archive, Request, Stage, Universe, resolve};
@@ -27,6 +28,8 @@
 //! ```
 
 mod explain;
+mod marking;
+mod matching;
 mod model;
 mod near;
 mod order;

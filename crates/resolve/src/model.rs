@@ -4,8 +4,9 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use kasmforge_deb::{Alternatives, Atom, MultiArch, PackageError, Version};
+use kasmforge_deb::{Alternatives, Atom, PackageError, Version};
 
+use crate::matching;
 use crate::package::Package;
 use crate::solution::Relation;
 use crate::universe::{PackageId, Universe};
@@ -39,7 +40,7 @@ pub(crate) struct Rules {
 pub(crate) struct Model<'u> {
     pub(crate) universe: &'u Universe,
     /// The packages to prefer to better ones: those of the lock.
-    preferred: BTreeSet<PackageId>,
+    pub(crate) preferred: BTreeSet<PackageId>,
     rules: RefCell<BTreeMap<PackageId, Result<Rc<Rules>, PackageError>>>,
 }
 
@@ -73,6 +74,27 @@ impl<'u> Model<'u> {
         let rules = self.read(self.universe.package(id)).map(Rc::new);
         self.rules.borrow_mut().insert(id, rules.clone());
         rules
+    }
+
+    /// Whether packages meet all these clauses and each other's needs, and none forbids another.
+    pub(crate) fn is_sound(&self, clauses: &[Vec<Set>], chosen: &[PackageId]) -> bool {
+        let chosen: BTreeSet<_> = chosen.iter().copied().collect();
+        let slots: BTreeSet<_> = chosen
+            .iter()
+            .map(|&id| self.universe.package(id).slot())
+            .collect();
+        let any = |sets: &[Set]| {
+            let mut packages = sets.iter().flat_map(|set| &set.packages);
+            packages.any(|id| chosen.contains(id))
+        };
+        slots.len() == chosen.len()
+            && clauses.iter().all(|sets| any(sets))
+            && chosen.iter().all(|&id| {
+                self.rules(id).is_ok_and(|rules| {
+                    rules.needs.iter().all(|rule| any(&rule.sets))
+                        && !rules.forbids.iter().any(|rule| any(&rule.sets))
+                })
+            })
     }
 
     fn read(&self, package: Package<'_>) -> Result<Rules, PackageError> {
@@ -109,149 +131,45 @@ impl<'u> Model<'u> {
     pub(crate) fn satisfying(&self, clause: &[Atom], architecture: u16) -> Vec<Set> {
         let mut sets = Sets::default();
         for atom in clause {
-            self.satisfying_atom(atom, architecture, &mut sets);
+            sets.extend(
+                self.universe,
+                matching::named(self.universe, atom, architecture),
+            );
+            let mut providers = matching::providing(self.universe, atom, architecture);
+            providers.sort_by_cached_key(|&id| self.provider_rank(id, architecture));
+            sets.extend(self.universe, providers);
         }
         sets.sets
     }
 
-    /// First the packages of that name, then those that provide it.
-    fn satisfying_atom(&self, atom: &Atom, architecture: u16, sets: &mut Sets) {
-        let universe = self.universe;
-        let Some(name) = universe.name(&atom.name) else {
-            return;
-        };
-        // A foreign package must say that it serves others (`Multi-Arch`).
-        let serves = |package: Package<'_>| match atom.qualifier.as_deref() {
-            None => {
-                package.architecture_number() == architecture
-                    || package.multi_arch() == MultiArch::Foreign
-            }
-            Some("any") => {
-                matches!(
-                    package.multi_arch(),
-                    MultiArch::Allowed | MultiArch::Foreign
-                )
-            }
-            Some("native") => package.architecture_number() == 0,
-            Some(named) => universe.architecture(named) == Some(package.architecture_number()),
-        };
-        let accepts = |version: Option<&Version>| match (&atom.constraint, version) {
-            (None, _) => true,
-            (Some(constraint), Some(version)) => constraint.accepts(version),
-            (Some(_), None) => false,
-        };
-        // One's own architecture goes before others.
-        let mut slots = universe.name_slots(name).to_vec();
-        slots.sort_by_key(|&(number, _)| (number != architecture, number));
-        for (_, slot) in slots {
-            for &id in universe.slot_packages(slot) {
-                let package = universe.package(id);
-                if serves(package) && accepts(Some(package.version())) {
-                    sets.add(slot, id);
-                }
-            }
-        }
-        let mut providers: Vec<_> = universe
-            .providers(name)
-            .iter()
-            .filter(|provider| accepts(provider.version.as_ref()))
-            .map(|provider| universe.package(provider.package))
-            .filter(|package| serves(*package) && package.name_number() != name)
-            .collect();
-        providers.sort_by_cached_key(|package| self.provider_rank(*package, architecture));
-        for package in providers {
-            sets.add(package.slot(), package.id());
-        }
-    }
-
-    /// In which order providers are tried: what the lock has, one's own architecture, the more
-    /// important priority, then by name.
-    fn provider_rank<'p>(
-        &self,
-        package: Package<'p>,
-        architecture: u16,
-    ) -> (bool, bool, u8, &'p str, std::cmp::Reverse<&'p Version>) {
-        let stanza = kasmforge_deb::stanza::Stanzas::new(package.text()).next();
-        let priority = stanza
-            .and_then(Result::ok)
-            .and_then(|stanza| stanza.get("Priority"));
-        let priority = match priority.as_deref() {
-            Some("required") => 0,
-            Some("important") => 1,
-            Some("standard") => 2,
-            Some("optional") => 3,
-            _ => 4,
-        };
+    /// In which order providers are tried: what the lock has, what every system must have, one's
+    /// own architecture, the more important priority, and then the last that the indexes name:
+    /// apt's order (`CompareProviders`).
+    fn provider_rank(&self, id: PackageId, architecture: u16) -> impl Ord + use<> {
+        let package = self.universe.package(id);
         (
             self.preferred_of(package.slot()).is_none(),
+            !self.universe.is_essential(package.name_number()),
+            !package.is_important(),
             package.architecture_number() != architecture,
-            priority,
-            package.name(),
-            std::cmp::Reverse(package.version()),
+            package.priority(),
+            std::cmp::Reverse(package.name_number()),
+            std::cmp::Reverse(package.version().clone()),
         )
     }
 
-    /// What a `Conflicts` or `Breaks` means: every architecture's packages of that name and all
-    /// that provide it, but never the package itself (policy 7.4).
     fn forbidden(&self, atom: &Atom, of: Package<'_>) -> Vec<Set> {
-        let universe = self.universe;
-        let Some(name) = universe.name(&atom.name) else {
-            return Vec::new();
-        };
-        let meant = |package: Package<'_>| {
-            package.name_number() != of.name_number()
-                && match atom.qualifier.as_deref() {
-                    None | Some("any") => true,
-                    Some("native") => package.architecture_number() == 0,
-                    Some(named) => {
-                        universe.architecture(named) == Some(package.architecture_number())
-                    }
-                }
-        };
-        let accepts = |version: &Version| {
-            atom.constraint
-                .as_ref()
-                .is_none_or(|wanted| wanted.accepts(version))
-        };
         let mut sets = Sets::default();
-        for &(_, slot) in universe.name_slots(name) {
-            for &id in universe.slot_packages(slot) {
-                let package = universe.package(id);
-                if meant(package) && accepts(package.version()) {
-                    sets.add(slot, id);
-                }
-            }
-        }
-        for provider in universe.providers(name) {
-            let package = universe.package(provider.package);
-            let version_meant = match (&atom.constraint, &provider.version) {
-                (None, _) => true,
-                (Some(constraint), Some(version)) => constraint.accepts(version),
-                (Some(_), None) => false,
-            };
-            if version_meant && meant(package) {
-                sets.add(package.slot(), package.id());
-            }
-        }
+        sets.extend(self.universe, matching::forbidden(self.universe, atom, of));
         sets.sets
     }
 
-    /// Packages of one name for two architectures go together only if both are `Multi-Arch: same`
-    /// in one version.
     fn other_architectures(&self, of: Package<'_>) -> Option<Rule> {
-        let slots = self.universe.name_slots(of.name_number());
         let mut sets = Sets::default();
-        for &(_, slot) in slots.iter().filter(|&&(_, slot)| slot != of.slot()) {
-            for &id in self.universe.slot_packages(slot) {
-                let other = self.universe.package(id);
-                let both_same = [of, other]
-                    .iter()
-                    .all(|package| package.multi_arch() == MultiArch::Same);
-                if !both_same || other.version() != of.version() {
-                    sets.add(slot, id);
-                }
-            }
-        }
+        sets.extend(
+            self.universe,
+            matching::other_architectures(self.universe, of),
+        );
         (!sets.sets.is_empty()).then_some(Rule {
             kind: Relation::OtherArchitecture,
             clause: Vec::new(),
@@ -282,6 +200,12 @@ struct Sets {
 }
 
 impl Sets {
+    fn extend(&mut self, universe: &Universe, packages: Vec<PackageId>) {
+        for id in packages {
+            self.add(universe.package(id).slot(), id);
+        }
+    }
+
     fn add(&mut self, slot: u32, id: PackageId) {
         let place = *self.places.entry(slot).or_insert(self.sets.len());
         match self.sets.get_mut(place) {

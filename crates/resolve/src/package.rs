@@ -2,7 +2,7 @@
 
 use kasmforge_deb::{MultiArch, PackageError, PackageStanza, Version};
 
-use crate::universe::{Entry, Origin, PackageId, Universe};
+use crate::universe::{Entry, Origin, PackageId, Priority, Universe};
 
 /// A view of one package of a [`Universe`].
 #[derive(Clone, Copy)]
@@ -71,6 +71,14 @@ impl<'u> Package<'u> {
     /// Tells which field cannot be read.
     pub fn stanza(&self) -> Result<PackageStanza, PackageError> {
         self.text().parse()
+    }
+
+    pub(crate) fn priority(&self) -> Priority {
+        self.entry().priority
+    }
+
+    pub(crate) fn is_important(&self) -> bool {
+        self.entry().important
     }
 
     pub(crate) fn slot(&self) -> u32 {

@@ -19,6 +19,8 @@ pub enum Relation {
     Depends,
     /// `Recommends`
     Recommends,
+    /// `Suggests`
+    Suggests,
     /// `Conflicts`
     Conflicts,
     /// `Breaks`
@@ -33,6 +35,7 @@ impl fmt::Display for Relation {
             Self::PreDepends => "pre-depends on",
             Self::Depends => "depends on",
             Self::Recommends => "recommends",
+            Self::Suggests => "suggests",
             Self::Conflicts => "conflicts with",
             Self::Breaks => "breaks",
             Self::OtherArchitecture => "cannot be installed beside",

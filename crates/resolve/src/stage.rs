@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use kasmforge_deb::Version;
 
 use crate::explain;
+use crate::marking;
 use crate::model::{Model, Set, find};
 use crate::near;
 use crate::provider::NoSolution;
@@ -114,7 +115,13 @@ pub fn resolve(universe: &Universe, stage: &Stage<'_>) -> Result<Solution, Unsat
     if !problems.is_empty() {
         return Err(Unsatisfiable { problems });
     }
-    let chosen = choose(&model, &roots, stage.recommends).map_err(|no_solution| {
+    let marked = marking::choose(universe, &model.preferred, &roots, stage.recommends);
+    let marked = marked.filter(|chosen| model.is_sound(&roots.clauses, chosen));
+    let chosen = match marked {
+        Some(chosen) => Ok(chosen),
+        None => choose(&model, &roots, stage.recommends),
+    };
+    let chosen = chosen.map_err(|no_solution| {
         let problem = match no_solution {
             NoSolution::Proven(met) => explain::explain(&model, &roots, stage, met),
             NoSolution::GaveUp => Problem::TooHard,
@@ -252,6 +259,6 @@ fn not_found(universe: &Universe, at: usize, request: &Request) -> Problem {
     Problem::NotFound {
         request: at,
         name: atom.name.clone(),
-        near: near::names(&atom.name, universe.real_names()),
+        near: near::names(&atom.name, universe.names()),
     }
 }

@@ -44,6 +44,13 @@ pub struct ArchiveId(u16);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PackageId(pub(crate) u32);
 
+impl PackageId {
+    /// Its place among all packages.
+    pub(crate) const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
 /// Where a package comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Origin {
@@ -65,7 +72,34 @@ pub(crate) struct Entry {
     /// The architecture by number, where it is not `all`.
     pub(crate) architecture: Option<u16>,
     pub(crate) multi_arch: MultiArch,
+    pub(crate) priority: Priority,
+    /// Whether apt refuses to remove it (`Important` or `Protected`).
+    pub(crate) important: bool,
     pub(crate) version: Version,
+}
+
+/// `Priority`, the most important first; absent ones go before all, as apt has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(crate) enum Priority {
+    #[default]
+    Absent,
+    Required,
+    Important,
+    Standard,
+    Optional,
+    Extra,
+}
+
+impl Priority {
+    fn read(text: &str) -> Self {
+        match text {
+            "required" => Self::Required,
+            "important" => Self::Important,
+            "standard" => Self::Standard,
+            "optional" => Self::Optional,
+            _ => Self::Extra,
+        }
+    }
 }
 
 #[derive(Clone)]
@@ -241,6 +275,9 @@ impl Universe {
             architecture => Some(self.architecture_number(architecture)),
         };
         let name_number = self.name_number(name);
+        for field in head.mentions.into_iter().flatten() {
+            self.mention(field);
+        }
         let slot = self.slot_number(name_number, architecture.unwrap_or(0));
         let entry = Entry {
             origin,
@@ -251,6 +288,8 @@ impl Universe {
             slot,
             architecture,
             multi_arch: head.multi_arch,
+            priority: head.priority,
+            important: head.important,
             version,
         };
         let id = match self.insert(entry) {
@@ -311,6 +350,20 @@ impl Universe {
         self.slots[entry.slot as usize].packages.insert(place, id);
         self.packages.push(entry);
         Ok(id)
+    }
+
+    /// Numbers the names a relation field has, so that numbers tell which name the indexes have
+    /// first. apt prefers the last of several providers that are alike in everything else.
+    fn mention(&mut self, field: &str) {
+        for atom in field.split([',', '|']) {
+            let atom = atom.trim_start();
+            let end = atom.find(|c: char| c.is_ascii_whitespace() || "(:[<".contains(c));
+            let (name, rest) = atom.split_at(end.unwrap_or(atom.len()));
+            // `name:any` is a name of its own to apt.
+            if !name.is_empty() && !rest.starts_with(':') {
+                self.name_number(name);
+            }
+        }
     }
 
     fn name_number(&mut self, text: &str) -> u32 {
@@ -467,16 +520,25 @@ impl Universe {
         }
     }
 
+    pub(crate) fn slot_own_name(&self, slot: u32) -> &str {
+        &self.names[self.slots[slot as usize].name as usize].text
+    }
+
     pub(crate) fn providers(&self, name: u32) -> &[Provider] {
         &self.names[name as usize].providers
     }
 
-    /// All names that some package has, in no order that means anything.
-    pub(crate) fn real_names(&self) -> impl Iterator<Item = &str> {
+    /// The names of all packages of all architectures, as the indexes first have them.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
         self.names
             .iter()
             .filter(|name| !name.slots.is_empty())
             .map(|name| &*name.text)
+    }
+
+    /// The names whose versions for the native architecture every system must have, by number.
+    pub(crate) fn is_essential(&self, name: u32) -> bool {
+        self.essential.contains(&name)
     }
 
     /// The slots whose packages every system must have.
@@ -493,8 +555,25 @@ struct Head<'a> {
     architecture: Option<&'a str>,
     essential: bool,
     multi_arch: MultiArch,
+    priority: Priority,
+    important: bool,
     provides: Option<&'a str>,
+    /// The fields that name other packages, in the order in which apt reads them.
+    mentions: [Option<&'a str>; 9],
 }
+
+/// The fields that name other packages, in the order in which apt reads them.
+const MENTIONS: [&str; 9] = [
+    "Pre-Depends",
+    "Depends",
+    "Conflicts",
+    "Breaks",
+    "Recommends",
+    "Suggests",
+    "Replaces",
+    "Enhances",
+    "Provides",
+];
 
 impl<'a> Head<'a> {
     fn read(stanza: &Stanza<'a>) -> Self {
@@ -502,9 +581,15 @@ impl<'a> Head<'a> {
         for field in stanza.fields() {
             let value = field.raw.trim();
             let known = |name: &str| field.name.eq_ignore_ascii_case(name);
+            if let Some(at) = MENTIONS.iter().position(|name| known(name)) {
+                head.mentions[at] = Some(value);
+            }
             match field.name.as_bytes().first().map(u8::to_ascii_lowercase) {
                 Some(b'p') if known("Package") => head.name = Some(value),
                 Some(b'p') if known("Provides") => head.provides = Some(value),
+                Some(b'p') if known("Priority") => head.priority = Priority::read(value),
+                Some(b'p') if known("Protected") => head.important |= value == "yes",
+                Some(b'i') if known("Important") => head.important |= value == "yes",
                 Some(b'v') if known("Version") => head.version = Some(value),
                 Some(b'a') if known("Architecture") => head.architecture = Some(value),
                 Some(b'e') if known("Essential") => head.essential = value == "yes",

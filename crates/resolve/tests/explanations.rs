@@ -44,7 +44,7 @@ fn each_request_that_cannot_be_met_is_told() {
     assert_snapshot!(text, @r"
     [0] no archive has a package `firefox`
         help: did you mean `firefox-esr`?
-    [2] `mta` is a virtual package: name one that provides it (`exim`, `postfix`)
+    [2] `mta` is a virtual package: name one that provides it (`postfix`, `exim`)
     [3] no archive has `vim (>= 10)`; there is 9.1 (debian), 9.0 (debian)
     [4] no archive has `wine` for amd64, only for i386
     [5] no archive has a package `vmi`
