@@ -71,9 +71,9 @@ pub(crate) enum Command {
     /// Goes back to the container before the last upgrade.
     Rollback(Rollback),
     /// Brings kasmforge.lock up to date with the definitions.
-    Lock(LockArguments),
+    Lock(crate::commands::lock::Arguments),
     /// Takes newer packages into kasmforge.lock.
-    Update(Update),
+    Update(crate::commands::update::Arguments),
     /// Prints the JSON Schema of a definition, for editors.
     Schema(crate::commands::schema::Schema),
     /// Prints a shell's completions.
@@ -138,20 +138,6 @@ pub(crate) struct EngineArguments {
     /// The engine's address [default: DOCKER_HOST, else Docker's current context].
     #[arg(long, value_name = "HOST")]
     pub(crate) host: Option<String>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct LockArguments {
-    /// The workspaces [default: all].
-    pub(crate) workspaces: Vec<String>,
-    #[command(flatten)]
-    pub(crate) locking: Locking,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Update {
-    /// The packages that may change [default: all].
-    pub(crate) packages: Vec<String>,
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! very packages the stage below has. What the lock had is preferred, so that a changed request
 //! changes little else.
 
+pub(crate) mod check;
 mod chosen;
 mod told;
 
@@ -21,7 +22,7 @@ use kasmforge_resolve::{Archive, Request, Stage as Asked, Universe, resolve};
 use kasmforge_spec::{DebByUrl, FileContent, Files, Stage, Workspace};
 use kasmforge_store::Store;
 
-use self::chosen::{identities, packages, preferred};
+use self::chosen::{asked, identities, packages, preferred};
 use self::told::{diagnostic, explained, other_bytes, suite_missing};
 use crate::exit::{Mistakes, NOTHING_WRITTEN};
 use crate::fetching;
@@ -48,7 +49,7 @@ pub(crate) enum Change {
 )]
 pub(crate) struct Outdated {
     workspace: String,
-    why: &'static str,
+    why: String,
 }
 
 /// Locked packages of a lower stage that the archives have dropped.
@@ -112,10 +113,10 @@ impl Locking<'_> {
             let fits = known.is_some_and(|known| known.request == request);
             if !fits || !matches!(change, Change::Needed) {
                 if self.locked {
-                    let why = if known.is_some() {
-                        "the definition changed"
-                    } else {
-                        "it is new"
+                    let why = match known {
+                        Some(known) if !fits => check::changed(known, workspace, stage),
+                        Some(_) => "newer packages are wanted".into(),
+                        None => "it is new".into(),
                     };
                     return Err(Outdated {
                         workspace: stage.name.clone(),
@@ -203,7 +204,7 @@ impl Locking<'_> {
         }
         let controls: Vec<&str> = controls.iter().map(String::as_str).collect();
         let prefer = preferred(lock, &stage.name, self.architecture, change)?;
-        let asked = Asked {
+        let wanted = Asked {
             requests: &requests,
             recommends: stage.packages.recommends,
             kept: &kept,
@@ -211,8 +212,8 @@ impl Locking<'_> {
             prefer: &prefer,
         };
         let solution =
-            resolve(universe, &asked).map_err(|error| explained(error, workspace, stage))?;
-        let packages = packages(universe, &solution, &debs)?;
+            resolve(universe, &wanted).map_err(|error| explained(error, workspace, stage))?;
+        let packages = packages(universe, &solution, &debs, self.architecture)?;
         let share = layers::shares(workspace.layers.budget, workspace.stages.len())[index];
         let known = lock.workspace(&stage.name, self.architecture);
         let earlier = known.map(|known| known.layers.clone());
@@ -223,6 +224,7 @@ impl Locking<'_> {
                 .checked_sub(1)
                 .map(|below| workspace.stages[below].name.clone()),
             request,
+            asked: asked(&solution, stage, self.architecture),
             packages: Vec::new(),
             layers: layers::group(&packages, share, earlier.as_deref()),
             image: known.and_then(|known| known.image),
@@ -282,7 +284,7 @@ impl Locking<'_> {
             }
             if self.locked {
                 let workspace = workspace.name.clone();
-                let why = "a download is new";
+                let why = format!("the download {} is new", url.value);
                 return Err(Outdated { workspace, why }.into());
             }
             let download = client.download(&url.value, named).map_err(|error| {

@@ -18,7 +18,7 @@ const ROOMS: [(&str, &[&str]); 14] = [
     ("tree", &["digest"]),
     // What people write, what is promised, what is made.
     ("spec", &[]),
-    ("lock", &["digest", "spec"]),
+    ("lock", &["deb", "digest"]),
     ("image", &["digest"]),
     // Pure functions.
     ("resolve", &["deb", "digest"]),

@@ -2,13 +2,14 @@
 
 mod build;
 mod completions;
+mod diff;
 mod engine;
 mod init;
 mod load;
-mod lock;
+pub(crate) mod lock;
 mod rollback;
 pub(crate) mod schema;
-mod update;
+pub(crate) mod update;
 mod upgrade;
 
 pub(crate) use init::Init;
@@ -30,7 +31,7 @@ pub(crate) fn run(arguments: Arguments, printer: &Printer) -> anyhow::Result<()>
         Command::Load(wanted) => load::run(&wanted, &Context::new(&global)?, printer),
         Command::Upgrade(wanted) => upgrade::run(&wanted, &Context::new(&global)?, printer),
         Command::Rollback(wanted) => rollback::run(&wanted, &Context::new(&global)?, printer),
-        Command::Lock(wanted) => lock::run(&wanted, &Context::new(&global)?, printer),
+        Command::Lock(wanted) => lock::run(&wanted, &global, printer),
         Command::Update(wanted) => update::run(&wanted, &Context::new(&global)?, printer),
     }
 }

@@ -2,17 +2,25 @@
 
 use std::collections::BTreeSet;
 
-use super::{Context, lock};
-use crate::cli::{Locking, Update};
+use super::Context;
+use super::lock::{Bringing, bring};
+use crate::cli::Locking;
 use crate::locking::Change;
 use crate::printer::Printer;
 
+/// What can be typed after `update`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// The packages that may change [default: all].
+    pub(crate) packages: Vec<String>,
+}
+
 /// Takes newer packages into the lock.
-pub(crate) fn run(wanted: &Update, context: &Context, printer: &Printer) -> anyhow::Result<()> {
-    let known = context.project.lock()?;
+pub(crate) fn run(wanted: &Arguments, context: &Context, printer: &Printer) -> anyhow::Result<()> {
+    let lock = context.project.lock()?;
     let names: BTreeSet<String> = wanted.packages.iter().cloned().collect();
     for name in &names {
-        if !known.packages.iter().any(|package| package.name == *name) {
+        if !lock.packages.iter().any(|package| package.name == *name) {
             anyhow::bail!("kasmforge.lock has no package `{name}`");
         }
     }
@@ -21,10 +29,15 @@ pub(crate) fn run(wanted: &Update, context: &Context, printer: &Printer) -> anyh
     } else {
         Change::Packages(names)
     };
-    let workspaces = context.project.workspaces()?;
-    let how = Locking {
-        locked: false,
-        offline: false,
-    };
-    lock::bring(&workspaces, &change, &how, context, printer)
+    bring(Bringing {
+        lock,
+        names: &context.project.workspaces()?,
+        change,
+        how: &Locking {
+            locked: false,
+            offline: false,
+        },
+        context,
+        printer,
+    })
 }

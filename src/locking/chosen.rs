@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Context as _;
 use kasmforge_deb::{PackageStanza, Version};
-use kasmforge_lock::{Lock, Package};
-use kasmforge_resolve::{Chosen, Identity, Origin, Solution, Universe};
+use kasmforge_lock::{Asked, Lock, Package};
+use kasmforge_resolve::{Chosen, Identity, Origin, Relation, Root, Solution, Universe};
+use kasmforge_spec::Stage;
 
 use super::{Change, FetchedDeb};
 
@@ -67,14 +68,44 @@ pub(super) fn preferred(
         .collect()
 }
 
+/// What a stage asks for, and the packages of its solution that met it.
+pub(super) fn asked(solution: &Solution, stage: &Stage, native: &str) -> Vec<Asked> {
+    let met = solution.packages.iter().flat_map(|chosen| {
+        chosen.roots.iter().filter_map(move |root| match root {
+            Root::Request(at) => Some((*at, chosen)),
+            _ => None,
+        })
+    });
+    met.filter_map(|(at, chosen)| {
+        Some(Asked {
+            text: stage.packages.install.get(at)?.value.clone(),
+            package: reference(chosen, native),
+        })
+    })
+    .collect()
+}
+
+/// How a lock names a package beside others, as [`Package::reference`] does.
+fn reference(chosen: &Chosen, native: &str) -> String {
+    let PackageStanza {
+        name, architecture, ..
+    } = &chosen.stanza;
+    if architecture == native || architecture == "all" {
+        name.clone()
+    } else {
+        format!("{name}:{architecture}")
+    }
+}
+
 /// The stage's own packages of a solution, in the order they are configured.
 pub(super) fn packages(
     universe: &Universe,
     solution: &Solution,
     debs: &[FetchedDeb],
+    native: &str,
 ) -> anyhow::Result<Vec<Package>> {
     let own = solution.packages.iter().filter(|chosen| !chosen.is_kept());
-    own.map(|chosen| package(universe, solution, debs, chosen))
+    own.map(|chosen| package(universe, solution, debs, chosen, native))
         .collect()
 }
 
@@ -83,6 +114,7 @@ fn package(
     solution: &Solution,
     debs: &[FetchedDeb],
     chosen: &Chosen,
+    native: &str,
 ) -> anyhow::Result<Package> {
     let PackageStanza {
         name,
@@ -104,11 +136,16 @@ fn package(
             (String::new(), deb.url.clone(), deb.size, deb.digest)
         }
     };
-    let depends: BTreeSet<String> = chosen
-        .links
-        .iter()
-        .map(|link| solution.packages[link.package].stanza.name.clone())
-        .collect();
+    // What is needed is not named a second time as recommended.
+    let linked = |recommended: bool| -> BTreeSet<String> {
+        let links = chosen.links.iter();
+        links
+            .filter(|link| (link.relation == Relation::Recommends) == recommended)
+            .map(|link| reference(&solution.packages[link.package], native))
+            .collect()
+    };
+    let depends = linked(false);
+    let recommends = linked(true).difference(&depends).cloned().collect();
     Ok(Package {
         name: name.clone(),
         version: version.to_string(),
@@ -119,6 +156,8 @@ fn package(
         size,
         sha256,
         installed_size: chosen.stanza.installed_size.unwrap_or_default(),
+        essential: chosen.roots.contains(&Root::Essential),
         depends: depends.into_iter().collect(),
+        recommends,
     })
 }

@@ -8,6 +8,7 @@
 //! of the lock reads as a change of what it says. It names no mirror: packages are found by their
 //! path below any mirror's base, and known by their digest.
 
+mod difference;
 mod parse;
 mod render;
 
@@ -15,10 +16,15 @@ use std::collections::BTreeMap;
 
 use kasmforge_digest::Digest;
 
+pub use difference::{Change, ChangeKind, changes};
 pub use parse::ParseError;
 
-/// The number of the format written. Others are refused in words.
-pub const FORMAT: u32 = 1;
+/// The number of the format written.
+pub const FORMAT: u32 = 2;
+
+/// The oldest format still read. What it lacks is empty: [`Workspace::asked`],
+/// [`Package::recommends`] and [`Package::essential`] came with format 2.
+pub const OLDEST_FORMAT: u32 = 1;
 
 /// The lock of a project: all its workspaces, so that they share layers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -70,8 +76,23 @@ pub struct Package {
     pub sha256: Digest,
     /// The size of what it installs, in KiB, as the archive says.
     pub installed_size: u64,
-    /// The names of the packages that were chosen for its dependencies, sorted.
+    /// Whether every system must have it.
+    pub essential: bool,
+    /// The packages that were chosen for what it depends on, sorted: by name, and with the
+    /// architecture (`libc6:i386`) where that is a foreign one.
     pub depends: Vec<String>,
+    /// Those that were chosen because it recommends them, in the same form.
+    pub recommends: Vec<String>,
+}
+
+/// One request of a definition, and what met it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Asked {
+    /// The request, as the definition has it: `vim`, `vim (>= 9)`, `wine:i386`.
+    pub text: String,
+    /// The package that met it, as [`Package::depends`] names packages. It is another name than the
+    /// request's where that one is virtual.
+    pub package: String,
 }
 
 /// One workspace on one architecture.
@@ -86,6 +107,8 @@ pub struct Workspace {
     /// The digest of what the definition asked for when this was resolved: another one means that
     /// the definition has changed since.
     pub request: Digest,
+    /// What it asks for, sorted, each once.
+    pub asked: Vec<Asked>,
     /// Its own packages in the order they are configured: indexes into [`Lock::packages`].
     pub packages: Vec<usize>,
     /// Which source packages share a layer, bottom first.
@@ -162,8 +185,28 @@ impl Lock {
         self.packages = sorted;
         self.workspaces
             .sort_by(|a, b| (&a.name, &a.architecture).cmp(&(&b.name, &b.architecture)));
+        for workspace in &mut self.workspaces {
+            workspace.asked.sort();
+            workspace.asked.dedup_by(|a, b| a.text == b.text);
+        }
         self.archives.sort_by(|a, b| a.name.cmp(&b.name));
         self.archives.dedup_by(|a, b| a.name == b.name);
+    }
+
+    /// A workspace and those it extends, itself first. Ends where one is missing.
+    #[must_use]
+    pub fn chain(&self, name: &str, architecture: &str) -> Vec<&Workspace> {
+        let mut chain: Vec<&Workspace> = Vec::new();
+        let mut next = Some(name);
+        while let Some(workspace) = next.and_then(|name| self.workspace(name, architecture)) {
+            // A circle cannot be parsed, but it can be made by hand.
+            if chain.iter().any(|known| known.name == workspace.name) {
+                break;
+            }
+            chain.push(workspace);
+            next = workspace.extends.as_deref();
+        }
+        chain
     }
 
     /// The newest Release's date: the time of every image made from this lock.
@@ -177,7 +220,28 @@ impl Lock {
     }
 }
 
+impl Asked {
+    /// The package a request names, as [`Package::depends`] names packages: what stands before its
+    /// version or suite.
+    #[must_use]
+    pub fn named(text: &str) -> &str {
+        let end = text.find([' ', '=', '/', '(']).unwrap_or(text.len());
+        &text[..end]
+    }
+}
+
 impl Package {
+    /// How other packages of the lock name this one: with its architecture if that is neither the
+    /// workspace's nor `all`.
+    #[must_use]
+    pub fn reference(&self, native: &str) -> String {
+        if self.architecture == native || self.architecture == "all" {
+            self.name.clone()
+        } else {
+            format!("{}:{}", self.name, self.architecture)
+        }
+    }
+
     fn identity(&self) -> (&str, &str, &str, &Digest) {
         (&self.name, &self.architecture, &self.version, &self.sha256)
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use crate::{Lock, Package};
+use crate::{Asked, Lock, Package};
 
 impl Lock {
     /// The lock's one text.
@@ -40,6 +40,13 @@ impl Lock {
             );
             if let Some(image) = &workspace.image {
                 line(&mut text, "image", &quoted(&image.to_string()));
+            }
+            if !workspace.asked.is_empty() {
+                let asked = workspace
+                    .asked
+                    .iter()
+                    .map(|asked| quoted(&asked_text(asked)));
+                list(&mut text, "asked", asked);
             }
             let packages = workspace
                 .packages
@@ -91,9 +98,28 @@ fn package_block(text: &mut String, package: &Package) {
     line(text, "size", &package.size.to_string());
     line(text, "sha256", &quoted(&package.sha256.hex()));
     line(text, "installed-size", &package.installed_size.to_string());
-    if !package.depends.is_empty() {
-        let depends: Vec<_> = package.depends.iter().map(|name| quoted(name)).collect();
-        line(text, "depends", &format!("[{}]", depends.join(", ")));
+    if package.essential {
+        line(text, "essential", "true");
+    }
+    for (key, names) in [
+        ("depends", &package.depends),
+        ("recommends", &package.recommends),
+    ] {
+        if !names.is_empty() {
+            let names: Vec<_> = names.iter().map(|name| quoted(name)).collect();
+            line(text, key, &format!("[{}]", names.join(", ")));
+        }
+    }
+}
+
+/// What stands between a request and the package of another name that met it.
+pub(crate) const MET_BY: &str = " -> ";
+
+fn asked_text(asked: &Asked) -> String {
+    if Asked::named(&asked.text) == asked.package {
+        asked.text.clone()
+    } else {
+        format!("{}{MET_BY}{}", asked.text, asked.package)
     }
 }
 

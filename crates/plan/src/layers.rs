@@ -226,7 +226,9 @@ mod tests {
             size: 0,
             sha256: Digest::of(source.as_bytes()),
             installed_size: kib,
+            essential: false,
             depends: Vec::new(),
+            recommends: Vec::new(),
         }
     }
 
