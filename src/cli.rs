@@ -74,6 +74,12 @@ pub(crate) enum Command {
     Lock(crate::commands::lock::Arguments),
     /// Takes newer packages into kasmforge.lock.
     Update(crate::commands::update::Arguments),
+    /// Tells why a package is in a workspace.
+    Why(crate::commands::why::Arguments),
+    /// Shows a workspace's packages and what they lead to.
+    Tree(crate::commands::tree::Arguments),
+    /// Tells what changed between two locks.
+    Diff(crate::commands::diff::Arguments),
     /// Prints the JSON Schema of a definition, for editors.
     Schema(crate::commands::schema::Schema),
     /// Prints a shell's completions.

@@ -143,36 +143,7 @@ pub(crate) fn fetch(
             !store.has_blob(&package.sha256, Some(package.size))
         })
         .collect();
-    if !indexes.is_empty() {
-        let offline = client.settings().offline;
-        let suites = suites(project, settings, &workspace.debian, offline)?;
-        let by_name: BTreeMap<&str, Arc<[String]>> = suites
-            .iter()
-            .map(|wanted| {
-                (
-                    wanted.name.as_str(),
-                    Arc::from(wanted.suite.mirrors.as_slice()),
-                )
-            })
-            .collect();
-        let none: Arc<[String]> = Arc::from([]);
-        let wanted: Vec<Wanted> = indexes
-            .iter()
-            .map(|&index| {
-                let package = &lock.packages[index];
-                Wanted {
-                    digest: package.sha256,
-                    size: package.size,
-                    path: package.path.clone(),
-                    mirrors: by_name
-                        .get(package.archive.as_str())
-                        .unwrap_or(&none)
-                        .clone(),
-                }
-            })
-            .collect();
-        fetch_packages(client, &wanted, lock, &indexes)?;
-    }
+    packages(project, settings, client, workspace, lock, &indexes)?;
     for (url, digest) in downloads(workspace, lock) {
         if !store.has_blob(&digest, None) {
             client
@@ -181,6 +152,48 @@ pub(crate) fn fetch(
         }
     }
     Ok(())
+}
+
+/// Fetches packages of a lock, by their places in it, from where a workspace takes its own.
+pub(crate) fn packages(
+    project: &Project,
+    settings: &Settings,
+    client: &Client<'_>,
+    workspace: &Workspace,
+    lock: &Lock,
+    indexes: &[usize],
+) -> anyhow::Result<()> {
+    if indexes.is_empty() {
+        return Ok(());
+    }
+    let offline = client.settings().offline;
+    let suites = suites(project, settings, &workspace.debian, offline)?;
+    let by_name: BTreeMap<&str, Arc<[String]>> = suites
+        .iter()
+        .map(|wanted| {
+            (
+                wanted.name.as_str(),
+                Arc::from(wanted.suite.mirrors.as_slice()),
+            )
+        })
+        .collect();
+    let none: Arc<[String]> = Arc::from([]);
+    let wanted: Vec<Wanted> = indexes
+        .iter()
+        .map(|&index| {
+            let package = &lock.packages[index];
+            Wanted {
+                digest: package.sha256,
+                size: package.size,
+                path: package.path.clone(),
+                mirrors: by_name
+                    .get(package.archive.as_str())
+                    .unwrap_or(&none)
+                    .clone(),
+            }
+        })
+        .collect();
+    fetch_packages(client, &wanted, lock, indexes)
 }
 
 fn fetch_packages(

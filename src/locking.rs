@@ -6,6 +6,7 @@
 
 pub(crate) mod check;
 mod chosen;
+mod moved;
 mod told;
 
 use std::collections::BTreeSet;
@@ -23,6 +24,7 @@ use kasmforge_spec::{DebByUrl, FileContent, Files, Stage, Workspace};
 use kasmforge_store::Store;
 
 use self::chosen::{asked, identities, packages, preferred};
+pub(crate) use self::moved::Moved;
 use self::told::{diagnostic, explained, other_bytes, suite_missing};
 use crate::exit::{Mistakes, NOTHING_WRITTEN};
 use crate::fetching;
@@ -39,6 +41,8 @@ pub(crate) enum Change {
     All,
     /// These packages may become newer.
     Packages(BTreeSet<String>),
+    /// Packages of which a security archive has a newer version may become newer.
+    Security,
 }
 
 /// The lock says something else than the definitions, and must not change.
@@ -77,15 +81,16 @@ impl Locking<'_> {
     /// Brings a lock up to date with a workspace and the stages below it.
     ///
     /// When the archives have dropped a package that a lower stage is locked to, that package is
-    /// locked anew: nothing could be resolved on top of it otherwise.
+    /// locked anew: nothing could be resolved on top of it otherwise. Tells why each package is not
+    /// what the lock had.
     pub(crate) fn bring(
         &self,
         lock: &mut Lock,
         workspace: &Workspace,
         change: &Change,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<Moved> {
         let error = match self.attempt(lock, workspace, change) {
-            Ok(()) => return Ok(()),
+            Ok(moved) => return Ok(moved),
             Err(error) => error,
         };
         let Some(Superseded { packages }) = error.downcast_ref() else {
@@ -103,7 +108,9 @@ impl Locking<'_> {
         lock: &mut Lock,
         workspace: &Workspace,
         change: &Change,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<Moved> {
+        let mut moved = Moved::new();
+        let mut security = None;
         let client = fetching::client(self.store, self.settings, self.offline, self.progress);
         let mut universe = None;
         let mut below: Option<Digest> = None;
@@ -128,12 +135,22 @@ impl Locking<'_> {
                     universe = Some(self.universe(&client, workspace, lock)?);
                 }
                 let universe = universe.as_ref().expect("it was made above");
-                self.stage(&client, universe, lock, workspace, index, request, change)?;
+                let change = match change {
+                    Change::Security => &*security.get_or_insert_with(|| {
+                        let newer = moved::with_security(universe, lock, &workspace.name);
+                        Change::Packages(newer)
+                    }),
+                    other => other,
+                };
+                moved.extend(
+                    self.stage(&client, universe, lock, workspace, index, request, change)?,
+                );
             }
             let locked = lock.workspace(&stage.name, self.architecture);
             below = locked.map(|locked| packages_digest(lock, locked));
         }
-        self.downloads(&client, lock, workspace)
+        self.downloads(&client, lock, workspace)?;
+        Ok(moved)
     }
 
     /// Reads every index the definition's suites have, verified, and notes their states.
@@ -186,7 +203,7 @@ impl Locking<'_> {
         index: usize,
         request: Digest,
         change: &Change,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<Moved> {
         let stage = &workspace.stages[index];
         let requests = requests(workspace, stage)?;
         let mut kept = Vec::new();
@@ -213,6 +230,7 @@ impl Locking<'_> {
         };
         let solution =
             resolve(universe, &wanted).map_err(|error| explained(error, workspace, stage))?;
+        let moved = moved::moved(lock, &stage.name, universe, &solution, change);
         let packages = packages(universe, &solution, &debs, self.architecture)?;
         let share = layers::shares(workspace.layers.budget, workspace.stages.len())[index];
         let known = lock.workspace(&stage.name, self.architecture);
@@ -230,7 +248,7 @@ impl Locking<'_> {
             image: known.and_then(|known| known.image),
         };
         lock.put(locked, packages);
-        Ok(())
+        Ok(moved)
     }
 
     /// Fetches a package by its address; its digest is the definition's, the lock's, or what comes.

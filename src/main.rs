@@ -1,5 +1,6 @@
 //! The `kasmforge` command.
 
+mod changelog;
 mod cli;
 mod commands;
 mod exit;
@@ -8,6 +9,7 @@ mod locking;
 mod printer;
 mod progress;
 mod project;
+mod reasons;
 mod render;
 mod settings;
 mod shipped;

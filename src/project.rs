@@ -91,6 +91,13 @@ impl Project {
         }
     }
 
+    /// Reads a lock that stands somewhere else.
+    pub(crate) fn lock_at(&self, path: &Path) -> anyhow::Result<Lock> {
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read {}", path.display()))?;
+        Lock::parse(&text).with_context(|| format!("{} is no lock", path.display()))
+    }
+
     /// Writes the lock whole, if it changed.
     pub(crate) fn write_lock(&self, lock: &Lock) -> anyhow::Result<bool> {
         let path = self.lock_path();

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{Context, architecture, diff};
 use crate::cli::{Global, Locking as How};
 use crate::locking::check::{misfits, uncanonical};
-use crate::locking::{Change, Locking};
+use crate::locking::{Change, Locking, Moved};
 use crate::printer::Printer;
 use crate::progress::Progress;
 use crate::project::Project;
@@ -76,6 +76,7 @@ pub(super) fn bring(wanted: Bringing<'_>) -> anyhow::Result<()> {
         context,
         printer,
     } = wanted;
+    let changing = change.clone();
     let progress = Progress::new(printer);
     let locking = Locking {
         project: &context.project,
@@ -87,12 +88,19 @@ pub(super) fn bring(wanted: Bringing<'_>) -> anyhow::Result<()> {
         offline: how.offline,
     };
     let before = context.project.lock()?;
+    let mut moved = Moved::new();
     for name in names {
         let workspace = context.project.load(name)?;
-        locking.bring(&mut lock, &workspace, &change)?;
+        moved.extend(locking.bring(&mut lock, &workspace, &change)?);
     }
     progress.end();
     lock.normalise();
+    // Newer indexes that change no package would only change the image's time.
+    let mut otherwise = lock.clone();
+    otherwise.archives.clone_from(&before.archives);
+    if otherwise == before {
+        lock = before.clone();
+    }
     if how.locked && lock.render() != before.render() {
         anyhow::bail!(
             "kasmforge.lock would change, and --locked forbids it: it has workspaces that no \
@@ -111,16 +119,45 @@ pub(super) fn bring(wanted: Bringing<'_>) -> anyhow::Result<()> {
     let text = if before.packages.is_empty() || changes.is_empty() {
         end
     } else {
-        format!("{}\n{end}", diff::text(&changes))
+        let why = |change: &kasmforge_lock::Change<'_>| {
+            let why = because(&moved, change, &changing)?;
+            Some(format!("because {why}"))
+        };
+        format!("{}\n{end}", diff::text_with(&changes, why))
     };
     let json = json!({
         "changed": written,
         "packages": count,
-        "changes": changes.iter().map(diff::json).collect::<Vec<_>>(),
+        "changes": changes
+            .iter()
+            .map(|change| {
+                let mut json = diff::json(change);
+                json["because"] = because(&moved, change, &Change::Needed).into();
+                json
+            })
+            .collect::<Vec<_>>(),
         "security": changes.iter().filter(|change| change.is_security()).count(),
         "upgraded": diff::count(&changes, ChangeKind::Upgraded),
     });
     Ok(printer.result(&text, &json)?)
+}
+
+/// Why a package changed, unless that is what was asked for.
+fn because<'a>(
+    moved: &'a Moved,
+    change: &kasmforge_lock::Change<'_>,
+    wanted: &Change,
+) -> Option<&'a str> {
+    let package = change.package();
+    let asked = match wanted {
+        Change::All => change.kind() == ChangeKind::Upgraded,
+        Change::Packages(names) => names.contains(&package.name),
+        Change::Security => change.is_security(),
+        Change::Needed => false,
+    };
+    let key = (package.name.clone(), package.architecture.clone());
+    let why = moved.get(&key).map(String::as_str);
+    why.filter(|_| !asked)
 }
 
 /// Says whether the lock fits the definitions.

@@ -2,15 +2,17 @@
 
 mod build;
 mod completions;
-mod diff;
+pub(crate) mod diff;
 mod engine;
 mod init;
 mod load;
 pub(crate) mod lock;
 mod rollback;
 pub(crate) mod schema;
+pub(crate) mod tree;
 pub(crate) mod update;
 mod upgrade;
+pub(crate) mod why;
 
 pub(crate) use init::Init;
 use kasmforge_store::Store;
@@ -33,6 +35,9 @@ pub(crate) fn run(arguments: Arguments, printer: &Printer) -> anyhow::Result<()>
         Command::Rollback(wanted) => rollback::run(&wanted, &Context::new(&global)?, printer),
         Command::Lock(wanted) => lock::run(&wanted, &global, printer),
         Command::Update(wanted) => update::run(&wanted, &Context::new(&global)?, printer),
+        Command::Why(wanted) => why::run(&wanted, &global, printer),
+        Command::Tree(wanted) => tree::run(&wanted, &global, printer),
+        Command::Diff(wanted) => diff::run(&wanted, &global, printer),
     }
 }
 

@@ -11,8 +11,11 @@ use crate::printer::Printer;
 /// What can be typed after `update`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// The packages that may change [default: all].
+    /// The packages that may change [default: all]. Others change only as far as they must.
     pub(crate) packages: Vec<String>,
+    /// Only packages of which a security archive has a newer version, and what they must have.
+    #[arg(long, conflicts_with = "packages")]
+    pub(crate) security: bool,
 }
 
 /// Takes newer packages into the lock.
@@ -24,7 +27,9 @@ pub(crate) fn run(wanted: &Arguments, context: &Context, printer: &Printer) -> a
             anyhow::bail!("kasmforge.lock has no package `{name}`");
         }
     }
-    let change = if names.is_empty() {
+    let change = if wanted.security {
+        Change::Security
+    } else if names.is_empty() {
         Change::All
     } else {
         Change::Packages(names)

@@ -57,7 +57,7 @@ pub(super) fn preferred(
         .map(|&index| &lock.packages[index])
         .filter(|package| match change {
             Change::Needed => true,
-            Change::All => false,
+            Change::All | Change::Security => false,
             Change::Packages(names) => !names.contains(&package.name),
         })
         .map(|package| {
