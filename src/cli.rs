@@ -98,6 +98,9 @@ pub(crate) struct Locking {
     /// Touches no network.
     #[arg(long)]
     pub(crate) offline: bool,
+    /// Takes archives that are older than kasmforge.lock knows them: those of a snapshot, say.
+    #[arg(long)]
+    pub(crate) allow_older: bool,
 }
 
 #[derive(Debug, Args)]

@@ -1,15 +1,16 @@
 //! Bringing what a lock names into the store.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use kasmforge_archive::{
-    Choice, Client, Host, Keyring, Mirrors, Progress, Retry, Settings as ClientSettings, Suite,
-    Trust, ValidUntil, Wanted,
+    Authority, Choice, Client, Credentials, Host, Keyring, Mirrors, Progress, Retry,
+    Settings as ClientSettings, Suite, Trust, ValidUntil, Wanted,
 };
 use kasmforge_lock::Lock;
-use kasmforge_spec::{Debian, FileContent, Workspace};
+use kasmforge_spec::{Debian, FileContent, Located, Workspace};
 use kasmforge_store::Store;
 
 use crate::project::Project;
@@ -26,10 +27,12 @@ pub(crate) struct WantedSuite {
     pub(crate) components: Vec<String>,
 }
 
-/// A client for a store.
+/// A client for a store, with the logins and certificates of the archives a workspace names.
 pub(crate) fn client<'a>(
     store: &'a Store,
+    project: &Project,
     settings: &Settings,
+    debian: &Debian,
     offline: bool,
     progress: &'a dyn Progress,
 ) -> Client<'a> {
@@ -42,6 +45,24 @@ pub(crate) fn client<'a>(
     chosen.certificates.clone_from(&settings.certificates);
     chosen.proxy.clone_from(&settings.proxy);
     chosen.no_proxy.clone_from(&settings.no_proxy);
+    for archive in &debian.archives {
+        let address = &archive.uri.value;
+        let variables = &settings.archive_variables;
+        variables.add_to(&mut chosen.credentials, &archive.name, address);
+        chosen
+            .authorities
+            .extend(archive.certificates.iter().map(|file| Authority {
+                address: address.clone(),
+                certificates: project.root.join(&file.value),
+            }));
+    }
+    // What is written for one archive goes before what is found for its host.
+    if let Ok(mirrors) = mirrors(settings) {
+        for address in mirrors.main.iter().chain(&mirrors.security) {
+            let _ = chosen.credentials.take_from(address);
+        }
+    }
+    chosen.credentials.append(&settings.credentials);
     Client::new(store, chosen, progress)
 }
 
@@ -72,16 +93,17 @@ pub(crate) fn suites(
                 archive: DISTRIBUTION.into(),
                 mirrors: mirrors
                     .as_ref()
-                    .map_or(Vec::new(), |all| all.for_suite(&suite).to_vec()),
+                    .map_or(Vec::new(), |all| bare(all.for_suite(&suite))),
                 suite,
                 trust: Trust::Keyring(Keyring::debian()),
+                not_before: None,
             },
             components: debian.components.clone(),
         })
         .collect();
     for archive in &debian.archives {
         let trust = match &archive.keyring {
-            Some(keyring) => Trust::Keyring(Keyring::read(&project.root.join(&keyring.value))?),
+            Some(keyring) => Trust::Keyring(signers(project, archive, keyring)?),
             None => Trust::Anyone,
         };
         suites.push(WantedSuite {
@@ -91,11 +113,34 @@ pub(crate) fn suites(
                 mirrors: vec![archive.uri.value.clone()],
                 suite: archive.suite.clone(),
                 trust,
+                not_before: None,
             },
             components: archive.components.clone(),
         });
     }
     Ok(suites)
+}
+
+/// Addresses without logins: those are the client's.
+fn bare(addresses: &[String]) -> Vec<String> {
+    let mut unused = Credentials::none();
+    let bare = addresses.iter().map(|address| unused.take_from(address));
+    bare.collect()
+}
+
+/// The certificates that may sign an archive.
+fn signers(
+    project: &Project,
+    archive: &kasmforge_spec::Archive,
+    keyring: &Located<PathBuf>,
+) -> anyhow::Result<Keyring> {
+    let keyring = Keyring::read(&project.root.join(&keyring.value))?;
+    if archive.signed_by.is_empty() {
+        return Ok(keyring);
+    }
+    keyring
+        .only(&archive.signed_by)
+        .with_context(|| format!("`signed-by` of the archive `{}`", archive.name))
 }
 
 fn mirrors(settings: &Settings) -> anyhow::Result<Mirrors> {

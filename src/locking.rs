@@ -75,6 +75,8 @@ pub(crate) struct Locking<'a> {
     pub(crate) architecture: &'a str,
     pub(crate) locked: bool,
     pub(crate) offline: bool,
+    /// Whether archives may be older than the lock knows them.
+    pub(crate) older: bool,
 }
 
 impl Locking<'_> {
@@ -111,14 +113,27 @@ impl Locking<'_> {
     ) -> anyhow::Result<Moved> {
         let mut moved = Moved::new();
         let mut security = None;
-        let client = fetching::client(self.store, self.settings, self.offline, self.progress);
+        let client = fetching::client(
+            self.store,
+            self.project,
+            self.settings,
+            &workspace.debian,
+            self.offline,
+            self.progress,
+        );
         let mut universe = None;
         let mut below: Option<Digest> = None;
         for (index, stage) in workspace.stages.iter().enumerate() {
             let request = request(workspace, stage, below);
             let known = lock.workspace(&stage.name, self.architecture);
             let fits = known.is_some_and(|known| known.request == request);
-            if !fits || !matches!(change, Change::Needed) {
+            // A lock of the first format does not keep what was asked for: it is completed by the
+            // first run that may.
+            let incomplete = known.is_some_and(|known| {
+                known.asked.is_empty() && !stage.packages.install.is_empty()
+            }) && !self.locked
+                && !self.offline;
+            if !fits || incomplete || !matches!(change, Change::Needed) {
                 if self.locked {
                     let why = match known {
                         Some(known) if !fits => check::changed(known, workspace, stage),
@@ -162,7 +177,11 @@ impl Locking<'_> {
     ) -> anyhow::Result<Universe> {
         let mut universe = Universe::new(self.architecture);
         let debian = &workspace.debian;
-        for wanted in fetching::suites(self.project, self.settings, debian, self.offline)? {
+        for mut wanted in fetching::suites(self.project, self.settings, debian, self.offline)? {
+            wanted.suite.not_before = lock
+                .archive(&wanted.name)
+                .filter(|_| !self.older)
+                .and_then(|known| jiff::Timestamp::from_second(known.date).ok());
             let release = client
                 .release(&wanted.suite)
                 .map_err(|error| suite_missing(error, workspace, &wanted.suite.suite))?;

@@ -6,11 +6,15 @@
 //! mirror = "http://mirror.example.org/debian"
 //! store = "/var/cache/kasmforge"
 //! check-valid-until = true
+//! certificates = "/etc/ssl/certs/ca-certificates.crt"
+//! snapshot = "https://snapshot.example.org"
 //! ```
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use kasmforge_archive::Credentials;
 use serde::Deserialize;
 
 use crate::cli::Global;
@@ -36,6 +40,57 @@ pub(crate) struct Settings {
     pub(crate) proxy: Option<String>,
     /// Hosts asked without the proxy.
     pub(crate) no_proxy: Option<String>,
+    /// Logins from netrc and from apt's `auth.conf`.
+    pub(crate) credentials: Credentials,
+    /// The variables `KASMFORGE_ARCHIVE_…`: logins for archives by their names.
+    pub(crate) archive_variables: ArchiveVariables,
+    /// `KASMFORGE_SNAPSHOT`, or the file's `snapshot`.
+    pub(crate) snapshot: Option<String>,
+}
+
+/// Logins for archives by their names, as the environment has them.
+#[derive(Clone, Default)]
+pub(crate) struct ArchiveVariables(BTreeMap<String, String>);
+
+impl std::fmt::Debug for ArchiveVariables {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.0.keys()).finish()
+    }
+}
+
+/// What the names of these variables begin with.
+const ARCHIVE_VARIABLE: &str = "KASMFORGE_ARCHIVE_";
+
+impl ArchiveVariables {
+    /// Adds the login for an archive, if the environment has one: `…_NAME_TOKEN`, or `…_NAME_USER`
+    /// with `…_NAME_PASSWORD`.
+    pub(crate) fn add_to(&self, credentials: &mut Credentials, archive: &str, base: &str) {
+        let name: String = archive
+            .chars()
+            .map(|c| {
+                if c.is_ascii_alphanumeric() {
+                    c.to_ascii_uppercase()
+                } else {
+                    '_'
+                }
+            })
+            .collect();
+        let variable = |end: &str| {
+            let name = format!("{ARCHIVE_VARIABLE}{name}_{end}");
+            Some((self.0.get(&name)?, name))
+        };
+        // A secret never goes over a line that anybody may listen at.
+        if !base.starts_with("https://") {
+            return;
+        }
+        if let Some((token, origin)) = variable("TOKEN") {
+            credentials.add_bearer(base, token, &origin);
+        } else if let (Some((user, _)), Some((password, origin))) =
+            (variable("USER"), variable("PASSWORD"))
+        {
+            credentials.add_basic(base, user, password, &origin);
+        }
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -44,6 +99,8 @@ struct File {
     mirror: Option<String>,
     store: Option<PathBuf>,
     check_valid_until: Option<bool>,
+    certificates: Option<PathBuf>,
+    snapshot: Option<String>,
 }
 
 /// The mirror a distributor of kasmforge builds in, by setting this when compiling.
@@ -87,11 +144,51 @@ impl Settings {
             mirror_setting: file.mirror,
             check_valid_until: file.check_valid_until.unwrap_or(true),
             source_date_epoch,
-            certificates: variable("SSL_CERT_FILE").map(PathBuf::from),
+            certificates: variable("SSL_CERT_FILE")
+                .map(PathBuf::from)
+                .or(file.certificates),
             proxy: proxy.into_iter().find_map(variable),
             no_proxy: variable("no_proxy").or_else(|| variable("NO_PROXY")),
+            credentials: credentials(variable("NETRC").map(PathBuf::from), home.as_deref())?,
+            archive_variables: ArchiveVariables(
+                std::env::vars()
+                    .filter(|(name, value)| name.starts_with(ARCHIVE_VARIABLE) && !value.is_empty())
+                    .collect(),
+            ),
+            snapshot: variable("KASMFORGE_SNAPSHOT").or(file.snapshot),
         })
     }
+}
+
+/// Logins from the user's netrc and from apt's `auth.conf`, the user's first.
+///
+/// Apt's files are often for root alone: what may not be read is passed over.
+fn credentials(named: Option<PathBuf>, home: Option<&Path>) -> anyhow::Result<Credentials> {
+    let mut credentials = Credentials::none();
+    if let Some(path) = &named {
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read {}, which NETRC names", path.display()))?;
+        credentials.add_netrc(&text, &path.display().to_string());
+    }
+    let mut others: Vec<PathBuf> = Vec::new();
+    if named.is_none() {
+        others.extend(home.map(|home| home.join(".netrc")));
+    }
+    others.push("/etc/apt/auth.conf".into());
+    let mut parts: Vec<PathBuf> = std::fs::read_dir("/etc/apt/auth.conf.d")
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|ending| ending == "conf"))
+        .collect();
+    parts.sort();
+    others.extend(parts);
+    for path in others {
+        if let Ok(text) = std::fs::read_to_string(&path) {
+            credentials.add_netrc(&text, &path.display().to_string());
+        }
+    }
+    Ok(credentials)
 }
 
 fn read(path: &Path) -> anyhow::Result<File> {

@@ -105,6 +105,7 @@ impl Building<'_> {
             architecture: architecture()?,
             locked: self.wanted.locking.locked,
             offline: self.wanted.locking.offline,
+            older: self.wanted.locking.allow_older,
         };
         locking.bring(lock, self.workspace, change)?;
         lock.normalise();
@@ -120,7 +121,14 @@ impl Building<'_> {
             settings,
             store,
         } = self.context;
-        let client = fetching::client(store, settings, self.wanted.locking.offline, self.progress);
+        let client = fetching::client(
+            store,
+            project,
+            settings,
+            &self.workspace.debian,
+            self.wanted.locking.offline,
+            self.progress,
+        );
         fetching::fetch(
             project,
             settings,

@@ -130,7 +130,14 @@ fn logs(
                 changed && !context.store.has_blob(&package.sha256, Some(package.size))
             })
             .collect();
-        let client = fetching::client(&context.store, &context.settings, wanted.offline, &progress);
+        let client = fetching::client(
+            &context.store,
+            &context.project,
+            &context.settings,
+            &workspace.debian,
+            wanted.offline,
+            &progress,
+        );
         let fetched = fetching::packages(
             &context.project,
             &context.settings,

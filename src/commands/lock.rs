@@ -86,6 +86,7 @@ pub(super) fn bring(wanted: Bringing<'_>) -> anyhow::Result<()> {
         architecture: architecture()?,
         locked: how.locked,
         offline: how.offline,
+        older: how.allow_older,
     };
     let before = context.project.lock()?;
     let mut moved = Moved::new();

@@ -16,6 +16,9 @@ pub(crate) struct Arguments {
     /// Only packages of which a security archive has a newer version, and what they must have.
     #[arg(long, conflicts_with = "packages")]
     pub(crate) security: bool,
+    /// Takes archives that are older than kasmforge.lock knows them: those of a snapshot, say.
+    #[arg(long)]
+    pub(crate) allow_older: bool,
 }
 
 /// Takes newer packages into the lock.
@@ -41,6 +44,7 @@ pub(crate) fn run(wanted: &Arguments, context: &Context, printer: &Printer) -> a
         how: &Locking {
             locked: false,
             offline: false,
+            allow_older: wanted.allow_older,
         },
         context,
         printer,

@@ -172,6 +172,20 @@ pub enum Error {
         /// The date.
         valid_until: Timestamp,
     },
+    /// A Release file is older than one that packages were locked from.
+    #[error(
+        "{} is of {}, and kasmforge.lock was made with one of {}: the mirror lags, or somebody \
+         withholds updates from you; take another mirror, or allow it with --allow-older",
+        crate::address::shown(address), Date(*date), Date(*seen)
+    )]
+    Older {
+        /// The Release file's address.
+        address: String,
+        /// Its date.
+        date: Timestamp,
+        /// The date it must have at least.
+        seen: Timestamp,
+    },
     /// A Release file is from the future.
     #[error(
         "{} is of {}, which is yet to come: is this machine's clock right?",
@@ -284,6 +298,14 @@ pub enum Cause {
         /// How long it asks to wait.
         pause: Option<Duration>,
     },
+    /// The server wants to know who asks.
+    #[error("{}", login(host, known.as_deref()))]
+    Login {
+        /// The host.
+        host: String,
+        /// Where the login it refused was found; absent where none is known.
+        known: Option<String>,
+    },
     /// The answer ended before the file did.
     #[error("the connection was cut after {received}{} bytes", of(*expected))]
     Cut {
@@ -308,6 +330,17 @@ pub enum Cause {
         /// Why.
         source: io::Error,
     },
+}
+
+fn login(host: &str, known: Option<&str>) -> String {
+    match known {
+        Some(origin) => format!("{host} refuses the login found in {origin}"),
+        None => format!(
+            "{host} wants a login, and none is known; put `machine {host} login USER password \
+             WORD` into ~/.netrc (for https only), or set KASMFORGE_ARCHIVE_NAME_TOKEN, with the \
+             archive's name in capital letters"
+        ),
+    }
 }
 
 fn of(expected: Option<u64>) -> String {

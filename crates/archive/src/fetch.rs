@@ -277,7 +277,7 @@ fn ends_all(error: &Error) -> bool {
     matches!(
         error,
         Error::Unreachable {
-            source: Cause::Resolve { .. } | Cause::Network { .. },
+            source: Cause::Resolve { .. } | Cause::Network { .. } | Cause::Login { .. },
             ..
         } | Error::Partial { .. }
             | Error::Store(_)

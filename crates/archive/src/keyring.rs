@@ -47,6 +47,16 @@ pub enum KeyringError {
         /// Why not.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A certificate that the definition names is not in it.
+    #[error("the keyring {name} holds no certificate with the fingerprint {fingerprint}; it holds {}", held.join(", "))]
+    NotThere {
+        /// Its name.
+        name: String,
+        /// The fingerprint named.
+        fingerprint: String,
+        /// The fingerprints of those in it.
+        held: Vec<String>,
+    },
     /// There is no certificate in it.
     #[error("the keyring {name} holds no certificate")]
     Empty {
@@ -130,6 +140,42 @@ impl Keyring {
             inner: Arc::new(Inner {
                 name: name.into(),
                 digest: Digest::of(bytes),
+                certificates,
+            }),
+        })
+    }
+
+    /// The same keyring with only the certificates of these fingerprints, of their primary keys or
+    /// of subkeys: nobody else may sign.
+    ///
+    /// # Errors
+    /// When one of them is not in it.
+    pub fn only(&self, fingerprints: &[String]) -> Result<Self, KeyringError> {
+        let mut certificates: Vec<Cert> = Vec::new();
+        let mut bytes = self.inner.digest.to_string();
+        for wanted in fingerprints {
+            let plain = wanted.replace(' ', "").to_ascii_uppercase();
+            let has = |certificate: &&Cert| {
+                let mut keys = certificate.keys();
+                keys.any(|key| key.key().fingerprint().to_hex() == plain)
+            };
+            let Some(found) = self.certificates().iter().find(has) else {
+                return Err(KeyringError::NotThere {
+                    name: self.name().into(),
+                    fingerprint: wanted.clone(),
+                    held: self.fingerprints(),
+                });
+            };
+            if !certificates.contains(found) {
+                certificates.push(found.clone());
+            }
+            bytes.push(' ');
+            bytes.push_str(&plain);
+        }
+        Ok(Self {
+            inner: Arc::new(Inner {
+                name: self.name().into(),
+                digest: Digest::of(bytes.as_bytes()),
                 certificates,
             }),
         })

@@ -20,6 +20,7 @@
 
 mod address;
 mod client;
+mod credentials;
 mod error;
 mod fetch;
 mod gather;
@@ -36,6 +37,7 @@ mod sources;
 mod transport;
 
 pub use client::Client;
+pub use credentials::Credentials;
 pub use error::{Cause, Error, Failure};
 pub use fetch::{Download, Fetched, Wanted};
 pub use index::Index;
@@ -43,6 +45,6 @@ pub use keyring::{Keyring, KeyringError};
 pub use mirrors::{Choice, Mirrors, Origin};
 pub use progress::{Event, Progress, Silent, Warning};
 pub use release::{Suite, Trust, VerifiedRelease};
-pub use settings::{Retry, Settings, ValidUntil};
+pub use settings::{Authority, Retry, Settings, ValidUntil};
 pub use signature::SignatureError;
 pub use sources::{AptSource, Host, host_sources};

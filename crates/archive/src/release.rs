@@ -33,6 +33,9 @@ pub struct Suite {
     pub suite: String,
     /// Who may sign it.
     pub trust: Trust,
+    /// The date the Release file must have at least: that of the one a lock was made with, so that
+    /// nobody can lead back to packages that were replaced. Absent: any.
+    pub not_before: Option<Timestamp>,
 }
 
 /// Who may sign an archive.
@@ -126,7 +129,9 @@ impl Client<'_> {
             let served = remembered.ok_or_else(|| Error::Offline {
                 what: format!("the Release file of {} {}", suite.archive, suite.suite),
             })?;
-            (self.verify(suite, &served)?, served)
+            let verified = self.verify(suite, &served)?;
+            not_older(&verified, &served.address)?;
+            (verified, served)
         } else {
             self.ask(suite, remembered.as_ref())?
         };
@@ -255,6 +260,7 @@ impl Client<'_> {
     /// Refuses dates that no honest mirror serves.
     fn believable(&self, verified: &VerifiedRelease, address: &str) -> Result<(), Error> {
         let now = self.settings.now;
+        not_older(verified, address)?;
         if signature::ahead(verified.date, now) > MAX_AHEAD {
             return Err(Error::Future {
                 address: address.into(),
@@ -313,6 +319,18 @@ impl Client<'_> {
             });
         }
         Ok(())
+    }
+}
+
+/// Refuses what is older than it must be.
+fn not_older(verified: &VerifiedRelease, address: &str) -> Result<(), Error> {
+    match verified.suite.not_before {
+        Some(seen) if verified.date < seen => Err(Error::Older {
+            address: address.into(),
+            date: verified.date,
+            seen,
+        }),
+        _ => Ok(()),
     }
 }
 

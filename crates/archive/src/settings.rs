@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::Credentials;
+
 /// How many connections work at once. HTTP/1.1 answers one request at a time, and eight hide the
 /// latency of a mirror as well as pipelining does.
 const PARALLEL: usize = 8;
@@ -29,6 +31,19 @@ pub struct Settings {
     /// A file of PEM certificates to trust for https. Absent: the system's, and where there is
     /// none, Mozilla's list as built in.
     pub certificates: Option<PathBuf>,
+    /// Further certificates, each for the servers of one private archive.
+    pub authorities: Vec<Authority>,
+    /// Logins for private archives.
+    pub credentials: Credentials,
+}
+
+/// Who may vouch for a private archive's servers, besides those everybody trusts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Authority {
+    /// The archive's address: the file counts for its host and port, and no others.
+    pub address: String,
+    /// A file of PEM certificates.
+    pub certificates: PathBuf,
 }
 
 impl Settings {
@@ -44,6 +59,8 @@ impl Settings {
             proxy: None,
             no_proxy: None,
             certificates: None,
+            authorities: Vec::new(),
+            credentials: Credentials::none(),
         }
     }
 }

@@ -5,12 +5,13 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::config::RedirectAuthHeaders;
+use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::unversioned::transport::DefaultConnector;
 
 use crate::error::Cause;
 use crate::names::Names;
-use crate::{Error, Settings, address};
+use crate::{Credentials, Error, Settings, address};
 
 /// How long a name may take to resolve, and a connection to come about.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -35,6 +36,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(crate) struct Transport {
     agent: ureq::Agent,
+    /// Agents that trust further certificates, by the host and port they are for.
+    private: Vec<(String, ureq::Agent)>,
+    credentials: Credentials,
     names: Names,
 }
 
@@ -92,29 +96,21 @@ impl Transport {
                 source: Box::new(source),
             })
         });
-        let tls = TlsConfig::builder()
-            .root_certs(roots(settings.certificates.as_deref())?)
-            .build();
-        let config = ureq::Agent::config_builder()
-            .user_agent(concat!("kasmforge/", env!("CARGO_PKG_VERSION")))
-            // Files are named by the digest of their own bytes: none may be packed on the way.
-            .accept_encoding("identity")
-            .http_status_as_error(false)
-            .max_redirects(REDIRECTS)
-            .proxy(proxy.transpose()?)
-            .tls_config(tls)
-            .timeout_resolve(Some(CONNECT))
-            .timeout_connect(Some(CONNECT))
-            .timeout_recv_response(Some(SILENCE))
-            .timeout_per_read(Some(SILENCE))
-            .timeout_per_write(Some(SILENCE))
-            // Every worker keeps its connection.
-            .max_idle_connections(2 * settings.parallel.max(1))
-            .max_idle_connections_per_host(settings.parallel.max(1))
-            .build();
+        let proxy = proxy.transpose()?;
         let names = Names::default();
+        let common = certificates(settings.certificates.as_deref())?;
+        let mut private = Vec::new();
+        for authority in &settings.authorities {
+            let mut trusted = pem(&authority.certificates)?;
+            trusted.extend(common.iter().flatten().cloned());
+            let agent = agent(settings, proxy.clone(), trusted.into(), &names);
+            private.push((address::host(&authority.address).to_owned(), agent));
+        }
+        let roots = common.map_or(RootCerts::WebPki, RootCerts::from);
         Ok(Self {
-            agent: ureq::Agent::with_parts(config, DefaultConnector::new(), names.clone()),
+            agent: agent(settings, proxy, roots, &names),
+            private,
+            credentials: settings.credentials.clone(),
             names,
         })
     }
@@ -127,8 +123,18 @@ impl Transport {
         }
     }
 
+    fn agent_for(&self, address: &str) -> &ureq::Agent {
+        let host = address::host(address);
+        let private = self.private.iter().find(|(known, _)| known == host);
+        private.map_or(&self.agent, |(_, agent)| agent)
+    }
+
     fn get(&self, address: &str, question: Question<'_>) -> Result<Answer, Failed> {
-        let mut request = self.agent.get(address);
+        let mut request = self.agent_for(address).get(address);
+        let login = self.credentials.login(address);
+        if let Some(login) = login {
+            request = request.header("Authorization", login.header);
+        }
         if question.from > 0 {
             request = request.header("Range", format!("bytes={}-", question.from));
         }
@@ -162,7 +168,17 @@ impl Transport {
                     passing: true,
                 });
             }
-            401 | 403 | 404 | 410 | 451 => return Ok(Answer::Absent),
+            // Some servers say 403 of what does not exist; but not to those who know the password.
+            401 | 403 if status == 401 || login.is_some() => {
+                return Err(Failed {
+                    cause: Cause::Login {
+                        host: address::host(address).into(),
+                        known: login.map(|login| login.origin.to_owned()),
+                    },
+                    passing: false,
+                });
+            }
+            403 | 404 | 410 | 451 => return Ok(Answer::Absent),
             _ => {
                 return Err(Failed {
                     cause: Cause::Status {
@@ -205,6 +221,36 @@ impl Transport {
             modified,
         }))
     }
+}
+
+/// The connections' common settings, with certain certificates.
+fn agent(
+    settings: &Settings,
+    proxy: Option<ureq::Proxy>,
+    roots: RootCerts,
+    names: &Names,
+) -> ureq::Agent {
+    let tls = TlsConfig::builder().root_certs(roots).build();
+    let config = ureq::Agent::config_builder()
+        .user_agent(concat!("kasmforge/", env!("CARGO_PKG_VERSION")))
+        // Files are named by the digest of their own bytes: none may be packed on the way.
+        .accept_encoding("identity")
+        .http_status_as_error(false)
+        .max_redirects(REDIRECTS)
+        // A login is for the host it was given for, wherever that host may point.
+        .redirect_auth_headers(RedirectAuthHeaders::SameHost)
+        .proxy(proxy)
+        .tls_config(tls)
+        .timeout_resolve(Some(CONNECT))
+        .timeout_connect(Some(CONNECT))
+        .timeout_recv_response(Some(SILENCE))
+        .timeout_per_read(Some(SILENCE))
+        .timeout_per_write(Some(SILENCE))
+        // Every worker keeps its connection.
+        .max_idle_connections(2 * settings.parallel.max(1))
+        .max_idle_connections_per_host(settings.parallel.max(1))
+        .build();
+    ureq::Agent::with_parts(config, DefaultConnector::new(), names.clone())
 }
 
 /// Reads `bytes 100-199/9678380`: the first byte, and the length of the whole if it is told.
@@ -275,18 +321,15 @@ fn proxy(text: &str, except: Option<&str>) -> Result<ureq::Proxy, ureq::Error> {
     builder.build()
 }
 
-/// The certificates to trust: those of the file named, else the system's, else Mozilla's.
-fn roots(named: Option<&Path>) -> Result<RootCerts, Error> {
-    let path = match named {
-        Some(path) => path,
-        None => {
-            let system = SYSTEM_CERTIFICATES.map(Path::new);
-            match system.into_iter().find(|path| path.is_file()) {
-                Some(path) => path,
-                None => return Ok(RootCerts::WebPki),
-            }
-        }
-    };
+/// The certificates to trust: those of the file named, else the system's; `None` where it has none.
+fn certificates(named: Option<&Path>) -> Result<Option<Vec<Certificate<'static>>>, Error> {
+    let system = SYSTEM_CERTIFICATES.map(Path::new);
+    let path = named.or_else(|| system.into_iter().find(|path| path.is_file()));
+    path.map(pem).transpose()
+}
+
+/// The certificates in a file.
+fn pem(path: &Path) -> Result<Vec<Certificate<'static>>, Error> {
     let failed = |source| Error::Certificates {
         path: path.to_owned(),
         source,
@@ -304,7 +347,7 @@ fn roots(named: Option<&Path>) -> Result<RootCerts, Error> {
             "it holds no certificate in PEM form",
         )));
     }
-    Ok(certificates.into())
+    Ok(certificates)
 }
 
 /// Reads a `file:` address.

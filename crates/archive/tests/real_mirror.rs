@@ -65,6 +65,7 @@ fn release(codename: &str, base_files: &str) {
             mirrors: mirrors.for_suite(&name).to_vec(),
             suite: name.clone(),
             trust: Trust::Keyring(keyring.clone()),
+            not_before: None,
         };
         let verified = client.release(&suite).expect("signed by Debian");
         let signer = verified.signer.clone().expect("signed");

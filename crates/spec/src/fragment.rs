@@ -147,8 +147,8 @@ fn missing_files(fragment: &Fragment, sources: &dyn Sources, found: &mut Vec<Dia
         }
     }
     for archive in fragment.debian.iter().flat_map(|debian| &debian.archives) {
-        if let Some(keyring) = &archive.keyring {
-            look(&keyring.value.to_string_lossy(), &keyring.at);
+        for file in archive.keyring.iter().chain(&archive.certificates) {
+            look(&file.value.to_string_lossy(), &file.at);
         }
     }
     if let Some(kasm) = &fragment.raw.kasm {

@@ -160,6 +160,10 @@ pub struct Archive {
     pub components: Vec<String>,
     /// The keyring that signs it, a file of the project. `None` only with `trusted`.
     pub keyring: Option<Located<PathBuf>>,
+    /// Fingerprints of the only certificates of the keyring that may sign it; empty: any of them.
+    pub signed_by: Vec<String>,
+    /// Certificates that vouch for its https servers besides the usual ones, a file of the project.
+    pub certificates: Option<Located<PathBuf>>,
     /// Whether it is taken without a signature.
     pub trusted: bool,
 }

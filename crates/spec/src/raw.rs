@@ -16,7 +16,7 @@ use crate::words::names::{
 use crate::words::network::{HttpPath, ImagePort, Publish, Repository, Sha256, Tag, Url, Volume};
 use crate::words::numbers::{Id, Mode, PortNumber, Seconds, Size, Whole};
 use crate::words::packages::{
-    ArchiveName, Component, PackageName, Question, Request, SourcesLine, Suite,
+    ArchiveName, Component, Fingerprint, PackageName, Question, Request, SourcesLine, Suite,
 };
 use crate::words::paths::{Absolute, ModuleName, ProjectPath, Target};
 
@@ -87,6 +87,10 @@ table! {
         components: Vec<Located<Component>>,
         /// The keyring that signs it: a path relative to this file.
         keyring: Located<ProjectPath>,
+        /// Fingerprints of the only certificates of the keyring that may sign it; all if absent.
+        signed_by: Vec<Located<Fingerprint>>,
+        /// Certificates that vouch for its https servers: a path relative to this file.
+        certificates: Located<ProjectPath>,
         /// Takes it without a signature.
         trusted: Located<bool>,
     }

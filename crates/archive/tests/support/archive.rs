@@ -253,5 +253,6 @@ pub(crate) fn suite(mirrors: &[&Mirror], keyring: Keyring) -> Suite {
             .collect(),
         suite: "trixie".into(),
         trust: Trust::Keyring(keyring),
+        not_before: None,
     }
 }

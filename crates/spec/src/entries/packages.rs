@@ -65,6 +65,8 @@ fn archive(raw: &Located<RawArchive>, found: &mut Vec<Diagnostic>) -> Option<Arc
         suite,
         components,
         keyring,
+        signed_by,
+        certificates,
         trusted,
         flawed,
     } = &raw.value;
@@ -93,6 +95,13 @@ fn archive(raw: &Located<RawArchive>, found: &mut Vec<Diagnostic>) -> Option<Arc
         }
         _ => {}
     }
+    if keyring.is_none()
+        && let Some(first) = signed_by.iter().flatten().next()
+    {
+        let message = "fingerprints choose among the certificates of a keyring";
+        let diagnostic = Diagnostic::new(first.at.clone(), message, "`keyring` is missing");
+        found.push(diagnostic);
+    }
     if flat && let Some(first) = components.iter().flatten().next() {
         let message = "a suite that ends in `/` has no components";
         found.push(Diagnostic::new(
@@ -116,6 +125,14 @@ fn archive(raw: &Located<RawArchive>, found: &mut Vec<Diagnostic>) -> Option<Arc
         keyring: keyring
             .as_ref()
             .map(|keyring| located(keyring, |path| PathBuf::from(&path.0))),
+        signed_by: signed_by
+            .iter()
+            .flatten()
+            .map(|fingerprint| fingerprint.value.0.clone())
+            .collect(),
+        certificates: certificates
+            .as_ref()
+            .map(|path| located(path, |path| PathBuf::from(&path.0))),
         trusted: trusted.is_some(),
     })
 }

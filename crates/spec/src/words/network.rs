@@ -191,13 +191,18 @@ fn is_url(text: &str) -> bool {
         .or_else(|| text.strip_prefix("http://"));
     let Some(rest) = rest else { return false };
     let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    // What is written here is committed, kept in the lock and shown.
+    if host.contains('@') {
+        return false;
+    }
     all(rest, |c| c.is_ascii_graphic()) && host.contains(|c: char| c.is_ascii_alphanumeric())
 }
 
 words! {
     /// A web address.
     Url = "a web address", "^https?://[^ ]+$", is_url,
-        "an address that begins with `https://` or `http://` is wanted, without spaces";
+        "an address that begins with `https://` or `http://` is wanted, without spaces or a password",
+        "a login for it belongs into ~/.netrc or a variable: see docs/archives.md";
 
     /// A repository of images.
     Repository = "a repository", "^[a-z0-9.:_/-]+$", is_repository,

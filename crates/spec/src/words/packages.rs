@@ -121,6 +121,12 @@ words! {
         |text| begins(text, small, |c| small(c) || c == '.' || c == '-'),
         "small letters, digits, `.` and `-` are wanted";
 
+    /// The fingerprint of an OpenPGP certificate.
+    Fingerprint = "a fingerprint", "^[0-9A-Fa-f]{40}([0-9A-Fa-f]{24})?$",
+        |text| matches!(text.len(), 40 | 64) && all(text, |c| c.is_ascii_hexdigit()),
+        "40 or 64 hexadecimal digits are wanted, without spaces",
+        "`gpg --show-keys --with-fingerprint FILE` shows it";
+
     /// A line of apt's sources.
     SourcesLine = "a line of apt's sources", "^deb(-src)? ",
         |text| all(text, |c| !c.is_control())
