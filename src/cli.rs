@@ -103,12 +103,16 @@ pub(crate) struct Locking {
     pub(crate) allow_older: bool,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct Build {
     /// The workspace [default: the only one].
     pub(crate) workspace: Option<String>,
     #[command(flatten)]
     pub(crate) locking: Locking,
+    /// Takes every input from a folder that `lock --vendor` wrote, and asks no network: as with
+    /// --locked and --offline.
+    #[arg(long, value_name = "[oci:]DIR")]
+    pub(crate) vendored: Option<String>,
     /// Where the link to the image archive is made [default: `result` in the project].
     #[arg(long, value_name = "PATH")]
     pub(crate) result: Option<PathBuf>,

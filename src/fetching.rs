@@ -1,6 +1,6 @@
 //! Bringing what a lock names into the store.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -9,7 +9,8 @@ use kasmforge_archive::{
     Authority, Choice, Client, Credentials, Host, Keyring, Mirrors, Progress, Retry,
     Settings as ClientSettings, Suite, Trust, ValidUntil, Wanted,
 };
-use kasmforge_lock::Lock;
+use kasmforge_digest::Digest;
+use kasmforge_lock::{Lock, Package};
 use kasmforge_spec::{Debian, FileContent, Located, Workspace};
 use kasmforge_store::Store;
 
@@ -238,32 +239,126 @@ pub(crate) fn packages(
             }
         })
         .collect();
-    fetch_packages(client, &wanted, lock, indexes)
+    fetch_packages(client, settings, &wanted, lock, indexes)
 }
 
+/// Fetches packages: from every mirror by path, then by hash, then from a snapshot service.
 fn fetch_packages(
     client: &Client<'_>,
+    settings: &Settings,
     wanted: &[Wanted],
     lock: &Lock,
     indexes: &[usize],
 ) -> anyhow::Result<()> {
+    let mut gone: Vec<usize> = gone(client, wanted)?;
+    let elsewhere: [&dyn Fn(usize) -> Option<Wanted>; 2] = [
+        &|at| by_hash(&wanted[at], &lock.packages[indexes[at]]),
+        &|at| snapshot(settings, lock, &wanted[at], indexes[at]),
+    ];
+    for find in elsewhere {
+        let (places, again): (Vec<usize>, Vec<Wanted>) =
+            gone.iter().filter_map(|&at| Some((at, find(at)?))).unzip();
+        let still = self::gone(client, &again)?;
+        let found = |at: &usize| {
+            let place = places.iter().position(|place| place == at);
+            place.is_some_and(|place| !still.contains(&place))
+        };
+        gone.retain(|at| !found(at));
+    }
+    if gone.is_empty() {
+        return Ok(());
+    }
+    let packages = gone
+        .iter()
+        .map(|&at| lock.packages[indexes[at]].name.clone());
+    Err(Gone {
+        packages: packages.collect(),
+    }
+    .into())
+}
+
+/// Fetches files; gives the places of those that no mirror has.
+fn gone(client: &Client<'_>, wanted: &[Wanted]) -> anyhow::Result<Vec<usize>> {
     match client.fetch(wanted) {
-        Ok(_) => Ok(()),
+        Ok(_) => Ok(Vec::new()),
         Err(kasmforge_archive::Error::Fetch { failures, .. })
             if failures.iter().all(|failure| failure.error.is_gone()) =>
         {
-            let packages = failures
-                .iter()
-                .map(|failure| lock.packages[indexes[failure.index]].name.clone())
-                .collect();
-            Err(Gone { packages }.into())
+            Ok(failures.iter().map(|failure| failure.index).collect())
         }
         Err(error) => Err(error.into()),
     }
 }
 
+/// The same file by its digest, in the layout that indexes have (`by-hash/SHA256/…` beside them):
+/// mirrors of one's own may keep old packages so. `None` for a package of no archive.
+fn by_hash(wanted: &Wanted, package: &Package) -> Option<Wanted> {
+    if package.archive.is_empty() {
+        return None;
+    }
+    let (folder, _) = wanted.path.rsplit_once('/')?;
+    Some(Wanted {
+        path: format!("{folder}/by-hash/SHA256/{}", wanted.digest.hex()),
+        ..wanted.clone()
+    })
+}
+
+/// The same file from a snapshot service, as of when the lock's indexes were made; `None` where
+/// none is set, or the package is of no archive.
+///
+/// A service knows an archive somewhat later than the archive knows itself, so a day later is asked
+/// first: nothing leaves an archive within a day of being replaced.
+fn snapshot(settings: &Settings, lock: &Lock, wanted: &Wanted, index: usize) -> Option<Wanted> {
+    /// How a service is asked if the setting does not say it.
+    const USUAL: &str = "archive/{archive}/{time}";
+    const DAY: i64 = 24 * 60 * 60;
+    let service = settings.snapshot.as_deref()?.trim_end_matches('/');
+    let state = lock.archive(&lock.packages[index].archive)?;
+    let (archive, suite) = state.name.split_once(' ')?;
+    let archive = if suite.ends_with("-security") {
+        format!("{archive}-security")
+    } else {
+        archive.to_owned()
+    };
+    let template = if service.contains('{') {
+        service.to_owned()
+    } else {
+        format!("{service}/{USUAL}")
+    };
+    let mirrors: Vec<String> = [state.date.saturating_add(DAY), state.date]
+        .into_iter()
+        .filter_map(|seconds| jiff::Timestamp::from_second(seconds).ok())
+        .map(|time| {
+            let time = time.strftime("%Y%m%dT%H%M%SZ").to_string();
+            template
+                .replace("{archive}", &archive)
+                .replace("{time}", &time)
+        })
+        .collect();
+    Some(Wanted {
+        mirrors: mirrors.into(),
+        ..wanted.clone()
+    })
+}
+
+/// The digests of everything a workspace is made of.
+pub(crate) fn inputs(workspace: &Workspace, architecture: &str, lock: &Lock) -> BTreeSet<Digest> {
+    let stages = workspace.stages.iter();
+    let packages = stages
+        .filter_map(|stage| lock.workspace(&stage.name, architecture))
+        .flat_map(|stage| {
+            stage
+                .packages
+                .iter()
+                .map(|&index| lock.packages[index].sha256)
+        });
+    packages
+        .chain(downloads(workspace, lock).into_values())
+        .collect()
+}
+
 /// The downloads a workspace's files name, as the lock has them.
-fn downloads(workspace: &Workspace, lock: &Lock) -> BTreeMap<String, kasmforge_digest::Digest> {
+fn downloads(workspace: &Workspace, lock: &Lock) -> BTreeMap<String, Digest> {
     let files = workspace.stages.iter().flat_map(|stage| &stage.image_files);
     files
         .filter_map(|file| match &file.content {

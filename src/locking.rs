@@ -129,9 +129,9 @@ impl Locking<'_> {
             let fits = known.is_some_and(|known| known.request == request);
             // A lock of the first format does not keep what was asked for: it is completed by the
             // first run that may.
-            let incomplete = known.is_some_and(|known| {
-                known.asked.is_empty() && !stage.packages.install.is_empty()
-            }) && !self.locked
+            let incomplete = known
+                .is_some_and(|known| known.asked.is_empty() && !stage.packages.install.is_empty())
+                && !self.locked
                 && !self.offline;
             if !fits || incomplete || !matches!(change, Change::Needed) {
                 if self.locked {

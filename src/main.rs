@@ -13,6 +13,7 @@ mod reasons;
 mod render;
 mod settings;
 mod shipped;
+mod vendored;
 
 use std::process::ExitCode;
 

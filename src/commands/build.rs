@@ -17,10 +17,17 @@ use crate::fetching::{self, Gone};
 use crate::locking::{Change, Locking};
 use crate::printer::{Printer, bytes};
 use crate::progress::Progress;
+use crate::vendored::Vendored;
 
 /// Builds a workspace's image and links `result` to it.
 pub(crate) fn run(wanted: &Build, context: &Context, printer: &Printer) -> anyhow::Result<()> {
     let started = Instant::now();
+    let mut wanted = wanted.clone();
+    if wanted.vendored.is_some() {
+        wanted.locking.locked = true;
+        wanted.locking.offline = true;
+    }
+    let wanted = &wanted;
     let name = match &wanted.workspace {
         Some(name) => name.clone(),
         None => context.project.only()?,
@@ -121,6 +128,10 @@ impl Building<'_> {
             settings,
             store,
         } = self.context;
+        if let Some(folder) = &self.wanted.vendored {
+            let inputs = fetching::inputs(self.workspace, architecture()?, lock);
+            Vendored::named(folder).read(lock, &inputs, store)?;
+        }
         let client = fetching::client(
             store,
             project,

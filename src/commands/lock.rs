@@ -1,16 +1,21 @@
 //! `kasmforge lock`
 
+use std::collections::BTreeSet;
+
 use anyhow::Context as _;
 use kasmforge_lock::{ChangeKind, Lock, changes};
+use kasmforge_spec::FileContent;
 use serde_json::json;
 
 use super::{Context, architecture, diff};
 use crate::cli::{Global, Locking as How};
+use crate::fetching;
 use crate::locking::check::{misfits, uncanonical};
 use crate::locking::{Change, Locking, Moved};
-use crate::printer::Printer;
+use crate::printer::{Printer, bytes};
 use crate::progress::Progress;
 use crate::project::Project;
+use crate::vendored::Vendored;
 
 /// What can be typed after `lock`.
 #[derive(Debug, clap::Args)]
@@ -23,6 +28,10 @@ pub(crate) struct Arguments {
     /// nobody. Fails if it does not fit.
     #[arg(long, conflicts_with_all = ["locked", "offline"])]
     pub(crate) check: bool,
+    /// Also keeps every input (packages, downloads) in a folder, from which `build --vendored`
+    /// builds without a network. `oci:DIR` makes it an OCI image layout, to be pushed to a registry.
+    #[arg(long, value_name = "[oci:]DIR", conflicts_with_all = ["check", "workspaces"])]
+    pub(crate) vendor: Option<String>,
 }
 
 /// Brings the lock up to date with the definitions, or says whether it is.
@@ -39,20 +48,89 @@ pub(crate) fn run(wanted: &Arguments, global: &Global, printer: &Printer) -> any
         wanted.workspaces.clone()
     };
     let lock = context.project.lock()?;
+    let lock = if all {
+        forget(lock, &names, &context.project)?
+    } else {
+        lock
+    };
     bring(Bringing {
-        lock: if all { forget(lock, &names) } else { lock },
+        lock,
         names: &names,
         change: Change::Needed,
         how: &wanted.locking,
         context: &context,
         printer,
-    })
+    })?;
+    match &wanted.vendor {
+        None => Ok(()),
+        Some(folder) => vendor(folder, &names, &wanted.locking, &context, printer),
+    }
 }
 
-/// Drops the workspaces that no definition makes any more.
-fn forget(mut lock: Lock, names: &[String]) -> Lock {
+/// Drops the workspaces and downloads that no definition names any more.
+fn forget(mut lock: Lock, names: &[String], project: &Project) -> anyhow::Result<Lock> {
+    let mut urls = BTreeSet::new();
+    for name in names {
+        for stage in project.load(name)?.stages {
+            urls.extend(stage.packages.debs.into_iter().map(|deb| deb.url.value));
+            urls.extend(
+                stage
+                    .image_files
+                    .into_iter()
+                    .filter_map(|file| match file.content {
+                        FileContent::Url { url, .. } => Some(url.value),
+                        _ => None,
+                    }),
+            );
+        }
+    }
     lock.workspaces.retain(|one| names.contains(&one.name));
-    lock
+    lock.urls.retain(|url, _| urls.contains(url));
+    Ok(lock)
+}
+
+/// Keeps every input of the lock in a folder.
+fn vendor(
+    folder: &str,
+    names: &[String],
+    how: &How,
+    context: &Context,
+    printer: &Printer,
+) -> anyhow::Result<()> {
+    let lock = context.project.lock()?;
+    let progress = Progress::new(printer);
+    for name in names {
+        let workspace = context.project.load(name)?;
+        let client = fetching::client(
+            &context.store,
+            &context.project,
+            &context.settings,
+            &workspace.debian,
+            how.offline,
+            &progress,
+        );
+        fetching::fetch(
+            &context.project,
+            &context.settings,
+            &client,
+            &context.store,
+            &workspace,
+            architecture()?,
+            &lock,
+        )?;
+    }
+    progress.end();
+    let vendored = Vendored::named(folder);
+    let written = vendored.write(&lock, &context.store)?;
+    printer.say(&format!(
+        "{} holds {} inputs, {} ({} new, {} removed)",
+        vendored.folder().display(),
+        written.files,
+        bytes(written.bytes),
+        written.new,
+        written.removed,
+    ));
+    Ok(())
 }
 
 /// What a lock is brought up to date with.

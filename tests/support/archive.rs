@@ -325,14 +325,33 @@ impl Deb {
 pub(crate) struct Archive {
     folder: TempDir,
     server: Server,
+    suite: String,
 }
 
 impl Archive {
     /// Makes the packages, their index and their Release file.
     pub(crate) fn of(debs: &[Deb]) -> Self {
+        Self::of_suite("local", debs)
+    }
+
+    /// The same in a suite of this name.
+    pub(crate) fn of_suite(suite: &str, debs: &[Deb]) -> Self {
         let folder = TempDir::new().expect("a temporary folder");
-        let pool = folder.path().join("pool");
-        fs::create_dir(&pool).expect("a pool");
+        fs::create_dir(folder.path().join("pool")).expect("a pool");
+        let server = Server::of(folder.path());
+        let archive = Self {
+            folder,
+            server,
+            suite: suite.into(),
+        };
+        archive.publish(DATE, debs);
+        archive
+    }
+
+    /// Serves these packages from now on, by a Release file of this date. Packages that were there
+    /// stay in the pool.
+    pub(crate) fn publish(&self, date: &str, debs: &[Deb]) {
+        let pool = self.path().join("pool");
         let mut index = String::new();
         for deb in debs {
             let path = deb.make(&pool);
@@ -346,22 +365,20 @@ impl Archive {
             )
             .expect("memory");
         }
-        let server = Server::of(folder.path());
-        let archive = Self { folder, server };
-        archive.index(&index);
-        archive
+        self.index(date, &index);
     }
 
     /// Writes an index, and a Release file that fits it.
-    fn index(&self, text: &str) {
+    fn index(&self, date: &str, text: &str) {
         let suite = self.suite();
         let machine = architecture();
         let path = format!("main/binary-{machine}/Packages");
         fs::create_dir_all(suite.join(&path).parent().expect("a folder")).expect("a folder");
         fs::write(suite.join(&path), text).expect("an index");
         let release = format!(
-            "Origin: Tests\nSuite: local\nCodename: local\nDate: {DATE}\nArchitectures: {machine} \
-             all\nComponents: main\nSHA256:\n {} {} {path}\n",
+            "Origin: Tests\nSuite: {0}\nCodename: {0}\nDate: {date}\nArchitectures: {machine} \
+             all\nComponents: main\nSHA256:\n {1} {2} {path}\n",
+            self.suite,
             sha256(&suite.join(&path)),
             text.len(),
         );
@@ -370,7 +387,7 @@ impl Archive {
 
     /// The folder of its suite.
     pub(crate) fn suite(&self) -> PathBuf {
-        self.folder.path().join("dists/local")
+        self.folder.path().join("dists").join(&self.suite)
     }
 
     /// Its index.
@@ -391,7 +408,7 @@ impl Archive {
 
     /// The table that names it in a definition.
     pub(crate) fn table(&self) -> String {
-        table(&self.address())
+        table(&self.address()).replace("suite = \"local\"", &format!("suite = \"{}\"", self.suite))
     }
 }
 
@@ -416,6 +433,13 @@ pub(crate) fn sha256(path: &Path) -> String {
         .expect("`sha256sum` runs (coreutils)");
     assert!(output.status.success(), "{output:?}");
     String::from_utf8_lossy(&output.stdout)[..64].to_owned()
+}
+
+/// The same of some bytes.
+pub(crate) fn sha256_of(bytes: &[u8]) -> String {
+    let file = tempfile::NamedTempFile::new().expect("a temporary file");
+    fs::write(file.path(), bytes).expect("room for it");
+    sha256(file.path())
 }
 
 /// Debian's name of this machine's architecture.

@@ -168,7 +168,8 @@ url = "https://example.org/b.deb"
 sha256 = "8bc0f6218eea849b"
 "#;
     insta::assert_snapshot!(wrong(text), @"
-    workspaces/desktop.toml:2:7: `ftp://example.org/a.deb` is not a web address (an address that begins with `https://` or `http://` is wanted, without spaces)
+    workspaces/desktop.toml:2:7: `ftp://example.org/a.deb` is not a web address (an address that begins with `https://` or `http://` is wanted, without spaces or a password)
+      help: a login for it belongs into ~/.netrc or a variable: see docs/archives.md
     workspaces/desktop.toml:5:10: `sha256:8bc0f6218eea849bfbb4e5bb7ae3c7038709a0f69181c1f554082…` is not a SHA-256 digest (64 hexadecimal digits are wanted)
       help: leave out `sha256:`
     workspaces/desktop.toml:8:10: `8bc0f6218eea849b` is not a SHA-256 digest (64 hexadecimal digits are wanted, these are 16)
