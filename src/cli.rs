@@ -80,6 +80,16 @@ pub(crate) enum Command {
     Tree(crate::commands::tree::Arguments),
     /// Tells what changed between two locks.
     Diff(crate::commands::diff::Arguments),
+    /// Removes from the store what no image that is kept was made of.
+    Gc(crate::commands::gc::Gc),
+    /// Tells what is in the store.
+    Store(crate::commands::store::StoreArguments),
+    /// Shows the steps that make an image.
+    Graph(crate::commands::graph::Graph),
+    /// Tells what an image's bytes are.
+    Size(crate::commands::size::Size),
+    /// Builds again where everything is different, and compares.
+    Verify(crate::commands::verify::Verify),
     /// Prints the JSON Schema of a definition, for editors.
     Schema(crate::commands::schema::Schema),
     /// Prints a shell's completions.

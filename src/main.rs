@@ -14,6 +14,7 @@ mod render;
 mod settings;
 mod shipped;
 mod vendored;
+mod verifying;
 
 use std::process::ExitCode;
 

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use kasmforge_archive::Credentials;
+use kasmforge_build::Trial;
 use serde::Deserialize;
 
 use crate::cli::Global;
@@ -34,6 +35,8 @@ pub(crate) struct Settings {
     pub(crate) check_valid_until: bool,
     /// `SOURCE_DATE_EPOCH`, in seconds since 1970.
     pub(crate) source_date_epoch: Option<i64>,
+    /// What `verify` makes strange around scripts, from [`TRIAL`].
+    pub(crate) trial: Trial,
     /// A bundle of certificates that TLS trusts.
     pub(crate) certificates: Option<PathBuf>,
     /// A proxy for http and https.
@@ -93,6 +96,29 @@ impl ArchiveVariables {
     }
 }
 
+/// The variable by which `verify` tells the builds it starts what to make strange around
+/// maintainer scripts: `clock=SECONDS`, `folders`, `attribute`, with commas between.
+pub(crate) const TRIAL: &str = "KASMFORGE_TRIAL";
+
+fn trial(text: &str) -> anyhow::Result<Trial> {
+    let mut trial = Trial::default();
+    for word in text.split(',').filter(|word| !word.is_empty()) {
+        match (word, word.strip_prefix("clock=")) {
+            ("folders", _) => trial.reverse_folders = true,
+            ("attribute", _) => trial.attribute = true,
+            (_, Some(seconds)) => {
+                trial.clock_ahead = seconds
+                    .parse()
+                    .with_context(|| format!("{TRIAL} has `{word}`, which is not in seconds"))?;
+            }
+            _ => anyhow::bail!(
+                "{TRIAL} has `{word}`; it may have `clock=SECONDS`, `folders` and `attribute`"
+            ),
+        }
+    }
+    Ok(trial)
+}
+
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct File {
@@ -147,6 +173,7 @@ impl Settings {
             certificates: variable("SSL_CERT_FILE")
                 .map(PathBuf::from)
                 .or(file.certificates),
+            trial: trial(&variable(TRIAL).unwrap_or_default())?,
             proxy: proxy.into_iter().find_map(variable),
             no_proxy: variable("no_proxy").or_else(|| variable("NO_PROXY")),
             credentials: credentials(variable("NETRC").map(PathBuf::from), home.as_deref())?,

@@ -48,6 +48,9 @@ pub(crate) fn run(wanted: &Build, context: &Context, printer: &Printer) -> anyho
         .clone()
         .unwrap_or_else(|| context.project.root.join("result"));
     relink(&link, &built.archive)?;
+    let noted = std::path::absolute(&link)
+        .with_context(|| format!("cannot tell where {} is", link.display()))?;
+    context.store.note_link(&noted)?;
     report(&built, &link, started.elapsed().as_secs_f64(), printer)
 }
 
@@ -85,6 +88,7 @@ impl Building<'_> {
             workspace: self.workspace,
             architecture: architecture()?,
             created: self.context.settings.source_date_epoch,
+            trial: self.context.settings.trial,
         };
         let mut built = build(&self.context.store, &request, &mut lock, self.progress);
         // Each damaged file is fetched again once; a second time the disk itself is bad.

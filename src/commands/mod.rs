@@ -4,14 +4,19 @@ mod build;
 mod completions;
 pub(crate) mod diff;
 mod engine;
+pub(crate) mod gc;
+pub(crate) mod graph;
 mod init;
 mod load;
 pub(crate) mod lock;
 mod rollback;
 pub(crate) mod schema;
+pub(crate) mod size;
+pub(crate) mod store;
 pub(crate) mod tree;
 pub(crate) mod update;
 mod upgrade;
+pub(crate) mod verify;
 pub(crate) mod why;
 
 pub(crate) use init::Init;
@@ -29,6 +34,16 @@ pub(crate) fn run(arguments: Arguments, printer: &Printer) -> anyhow::Result<()>
         Command::Init(wanted) => init::run(&wanted, &global, printer),
         Command::Schema(wanted) => schema::run(&wanted, printer),
         Command::Completions { shell } => completions::run(shell, printer),
+        Command::Graph(wanted) => graph::run(
+            &wanted,
+            &Project::find(global.directory.as_deref())?,
+            printer,
+        ),
+        Command::Size(wanted) => size::run(&wanted, &Context::new(&global)?, printer),
+        Command::Gc(wanted) => gc::run(&wanted, &Settings::resolve(&global)?, printer),
+        Command::Store(wanted) => store::run(&wanted, &Settings::resolve(&global)?, printer),
+        Command::Verify(wanted) if wanted.normalisers => verify::normalisers(printer),
+        Command::Verify(wanted) => verify::run(&wanted, &Context::new(&global)?, printer),
         Command::Build(wanted) => build::run(&wanted, &Context::new(&global)?, printer),
         Command::Load(wanted) => load::run(&wanted, &Context::new(&global)?, printer),
         Command::Upgrade(wanted) => upgrade::run(&wanted, &Context::new(&global)?, printer),

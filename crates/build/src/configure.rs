@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use kasmforge_digest::StepKey;
-use kasmforge_sandbox::{Outcome, Owner, Root};
+use kasmforge_sandbox::{Outcome, Owner, Root, Trial};
 use kasmforge_spec::{Debconf, Slim};
 use kasmforge_store::Store;
 use kasmforge_tree::{Entry, FOLDER_TIME, Node, Tree, TreePath};
@@ -32,6 +32,10 @@ use crate::{Event, Observer};
 /// The file of a step's folder that holds its record.
 const RECORD: &str = "configured.json";
 
+/// The file of a step's folder that holds who wrote what, if the build was a trial: names of
+/// scripts by path.
+pub const WRITERS: &str = "writers.json";
+
 /// Says that no service may be started while scripts run (policy 9.3.3.2).
 const POLICY_RC_D: &str = "usr/sbin/policy-rc.d";
 
@@ -46,8 +50,6 @@ pub(crate) struct Configured {
     pub(crate) normalised: Vec<Applied>,
     /// All packages of the stage and of those below, for their triggers.
     pub(crate) packages: Vec<Package>,
-    /// Programs that tried to become another user.
-    pub(crate) identities: Vec<String>,
 }
 
 /// What a step's folder holds of a configured stage.
@@ -58,6 +60,7 @@ struct Record {
     /// Contents that kasmforge itself put there, and that scripts left alone.
     generated: Tree,
     normalised: Vec<Applied>,
+    /// Programs that went on as another user, for people who look into a store.
     identities: Vec<String>,
 }
 
@@ -153,6 +156,7 @@ pub(crate) struct Stage<'a> {
     pub(crate) slim: &'a Slim,
     pub(crate) debconf: &'a [Debconf],
     pub(crate) architecture: &'a str,
+    pub(crate) trial: Trial,
 }
 
 impl Stage<'_> {
@@ -216,7 +220,6 @@ impl Stage<'_> {
             epoch: self.epoch(),
             normalised: record.normalised,
             packages,
-            identities: record.identities,
         }
     }
 
@@ -282,6 +285,15 @@ impl Stage<'_> {
         let started = now();
         let clock = std::time::Instant::now();
         let (outcome, follower) = self.sandbox(merged, [&lower, &upper, &work], observer)?;
+        if self.trial.attribute {
+            let told: BTreeMap<String, &str> = outcome
+                .writers
+                .iter()
+                .map(|(path, writer)| (path.to_string_lossy().into_owned(), writer.as_str()))
+                .collect();
+            let text = serde_json::to_vec(&told).map_err(|error| keep(io::Error::other(error)))?;
+            fs::write(step.join(WRITERS), text).map_err(keep)?;
+        }
         tracing::debug!(seconds = clock.elapsed().as_secs_f64(), "scripts ran");
         let clock = std::time::Instant::now();
         farm::open_folders(&upper).map_err(keep)?;
@@ -355,7 +367,7 @@ impl Stage<'_> {
             })
             .collect();
         let own: Vec<&Package> = self.packages.iter().collect();
-        let program = script::program(&own, self.debconf, self.epoch());
+        let program = script::program(&own, self.debconf, self.epoch(), self.trial);
         let mut follower = Follower::default();
         let total = self.packages.len();
         let mut done = 0;

@@ -12,6 +12,7 @@
 //! told what happens.
 
 mod accounts;
+mod compare;
 mod configure;
 mod content;
 mod database;
@@ -28,6 +29,7 @@ mod script;
 mod slim;
 mod unpack;
 mod upper;
+mod uses;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -45,11 +47,13 @@ use crate::content::Pool;
 use crate::definition::Definition;
 use crate::unpack::Package;
 
-pub use configure::ConfigureError;
+pub use compare::{Difference, Found, compare};
+pub use configure::{ConfigureError, WRITERS};
 pub use definition::DefinitionError;
 pub use extract::ExtractError;
 pub use farm::FarmError;
 pub use finish::FinishError;
+pub use kasmforge_sandbox::Trial;
 pub use merge::Collision;
 pub use normalise::{Applied, NORMALISERS, Normaliser};
 pub use pack::{PackError, Part};
@@ -67,6 +71,8 @@ pub struct Request<'a> {
     pub architecture: &'a str,
     /// The image's time, in seconds since 1970. `None`: the newest Release's in the lock.
     pub created: Option<i64>,
+    /// What is made strange around the scripts, to prove that the image does not depend on it.
+    pub trial: Trial,
 }
 
 /// What happens during a build.
@@ -281,6 +287,7 @@ fn attempt(
     };
     let plan = Plan::make(lock, workspace, architecture, &inputs)?;
     if let Some(built) = record::find(store, &workspace.name, &plan.image.key)? {
+        uses::note(store, &plan, lock, &built)?;
         return Ok(built);
     }
     let mut pool = Pool::default();
@@ -289,9 +296,10 @@ fn attempt(
     remember_ids(&configured, &pool, &mut lock.ids)?;
     let plan = Plan::make(lock, workspace, architecture, &inputs)?;
     if let Some(built) = record::find(store, &workspace.name, &plan.image.key)? {
+        uses::note(store, &plan, lock, &built)?;
         return Ok(built);
     }
-    layering::Layering {
+    let built = layering::Layering {
         store,
         workspace,
         architecture,
@@ -304,7 +312,9 @@ fn attempt(
         references: &references,
         created,
     }
-    .pack(&mut pool, observer)
+    .pack(&mut pool, observer)?;
+    uses::note(store, &plan, lock, &built)?;
+    Ok(built)
 }
 
 fn definitions(
@@ -395,6 +405,7 @@ fn configure_all(
             packages,
             slim: &spec.slim,
             debconf: &spec.packages.debconf,
+            trial: request.trial,
             architecture: request.architecture,
         };
         let done =
@@ -404,14 +415,6 @@ fn configure_all(
                     stage: planned.name.clone(),
                     source,
                 })?;
-        for identity in &done.identities {
-            let text = format!(
-                "in the stage `{}` a script ran {identity} as another user; only ownership is \
-                 recorded, so check what it made",
-                planned.name
-            );
-            observer.event(Event::Warning { text: &text });
-        }
         configured.push(done);
     }
     Ok(configured)

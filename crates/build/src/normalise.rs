@@ -31,6 +31,15 @@ pub struct Normaliser {
     paths: &'static [&'static str],
 }
 
+impl Normaliser {
+    /// The paths it is about; `*` stands for any bytes but `/`, a final `/**` for everything
+    /// below.
+    #[must_use]
+    pub const fn paths(&self) -> &'static [&'static str] {
+        self.paths
+    }
+}
+
 const fn remove(
     name: &'static str,
     why: &'static str,

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::ffi::OsString;
 
-use kasmforge_sandbox::Program;
+use kasmforge_sandbox::{Program, Trial};
 use kasmforge_spec::Debconf;
 
 use crate::unpack::Package;
@@ -18,7 +18,12 @@ const HOST_NAME: &str = "kasmforge";
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// What runs in the sandbox for a stage.
-pub(crate) fn program(packages: &[&Package], debconf: &[Debconf], epoch: i64) -> Program {
+pub(crate) fn program(
+    packages: &[&Package],
+    debconf: &[Debconf],
+    epoch: i64,
+    trial: Trial,
+) -> Program {
     let text = |value: &str| OsString::from(value);
     let environment = [
         ("PATH", PATH),
@@ -46,6 +51,7 @@ pub(crate) fn program(packages: &[&Package], debconf: &[Debconf], epoch: i64) ->
         environment: environment.to_vec(),
         directory: "/".into(),
         host_name: HOST_NAME.into(),
+        trial,
     }
 }
 

@@ -56,6 +56,14 @@ impl Reading<'_, '_> {
                     .insert("security.capability".into(), value.clone());
             }
         }
+        for list in &outcome.access_lists {
+            let path = TreePath::new(list.path.as_os_str().as_bytes()).map_err(io::Error::other)?;
+            if let Some(entry) = upper.layer.get_mut(&path) {
+                let name = if list.default { "default" } else { "access" };
+                let name = format!("system.posix_acl_{name}");
+                entry.xattrs.insert(name, list.value.clone());
+            }
+        }
         Ok(upper)
     }
 
@@ -76,6 +84,10 @@ impl Reading<'_, '_> {
             let path = path.join(name.as_bytes());
             let at = self.root.join(path.as_path());
             let found = fs::symlink_metadata(&at)?;
+            // A socket means nothing without the program behind it; no tar can hold one.
+            if found.file_type().is_socket() {
+                continue;
+            }
             let mut entry = self.entry(&path, &at, &found, inodes)?;
             if let Some(claim) = claims.get(path.as_bytes()) {
                 (entry.uid, entry.gid) = (claim.uid, claim.gid);

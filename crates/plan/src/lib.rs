@@ -27,7 +27,7 @@ use kasmforge_spec::{Debconf, Slim, Workspace};
 /// number; every image made from then on is made anew.
 const UNPACK: &str = "unpack 1";
 const LAYER: &str = "layer 1";
-const CONFIGURE: &str = "configure 1";
+const CONFIGURE: &str = "configure 2";
 const FINISH: &str = "finish 1";
 const IMAGE: &str = "image 1";
 

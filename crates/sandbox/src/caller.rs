@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags};
 
 use crate::kernel::memory;
 
@@ -70,6 +71,36 @@ pub(crate) struct Caller {
 impl Caller {
     pub(crate) const fn new(pid: u32) -> Self {
         Self { pid }
+    }
+
+    /// The calling thread's id.
+    pub(crate) const fn id(&self) -> u32 {
+        self.pid
+    }
+
+    /// Reads so many bytes at an address.
+    pub(crate) fn bytes(&self, address: u64, length: usize) -> Result<Vec<u8>, Errno> {
+        let mut bytes = vec![0; length];
+        if length > 0 && memory::read(self.pid, address, &mut bytes)? != length {
+            return Err(Errno::FAULT);
+        }
+        Ok(bytes)
+    }
+
+    /// A descriptor of the process as one of our own, with the place in it shared; and the
+    /// process's id, which its threads have in common.
+    pub(crate) fn borrow(&self, number: i32) -> Result<(u32, OwnedFd), Errno> {
+        let status = self.read("status")?;
+        let process = status
+            .split(|byte| *byte == b'\n')
+            .find_map(|line| line.strip_prefix(b"Tgid:\t"))
+            .and_then(|digits| std::str::from_utf8(digits).ok()?.parse::<u32>().ok())
+            .ok_or(Errno::SRCH)?;
+        let pid = Pid::from_raw(process.cast_signed()).ok_or(Errno::SRCH)?;
+        let handle = rustix::process::pidfd_open(pid, PidfdFlags::empty())?;
+        let flags = PidfdGetfdFlags::empty();
+        let file = rustix::process::pidfd_getfd(handle, number, flags)?;
+        Ok((process, file))
     }
 
     /// Reads what a call is about from the process's memory.

@@ -34,6 +34,15 @@ impl Width {
             Self::Wide => 0xffff_ffff,
         }
     }
+
+    /// How many bytes an id has in memory.
+    pub(crate) const fn bytes(self) -> usize {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Narrow => 2,
+            Self::Wide => 4,
+        }
+    }
 }
 
 /// What a system call does, as far as ownership goes. Arguments in order.
@@ -61,16 +70,96 @@ pub(crate) enum Kind {
     Link,
     /// directory, old path, directory, new path, flags
     Linkat,
-    /// This many user ids: asked about only if one is neither 0 nor "leave it".
-    SetUser(usize),
-    /// This many group ids: as above.
-    SetGroup(usize),
-    /// Nothing, successfully.
-    Nothing,
+    /// Ids to go on as.
+    SetIds(Ids, Form),
+    /// Returns one of the caller's ids.
+    GetId(Ids, Role),
+    /// Where to write the real, the effective and the saved id.
+    GetIds(Ids),
+    /// count, list
+    GetGroups,
+    /// count, list
+    SetGroups,
+    /// A path to be made, and where its arguments stand; with flags only if they ask for that.
+    Create {
+        directory: Option<usize>,
+        path: usize,
+        flags: Option<usize>,
+    },
+    /// A path gets another name: whatever is still to be recorded must be, before.
+    Move,
+    /// path or descriptor, name, value, size, flags
+    SetAttribute(By),
+    /// path or descriptor, name, value, size
+    GetAttribute(By),
+    /// path or descriptor, name
+    RemoveAttribute(By),
+    /// resource, limit: kept from one resource that the supervisor writes a note in.
+    SetLimit { resource: usize },
+    /// path, arguments, environment: who writes next. In a trial only.
+    Execute,
+    /// descriptor, buffer, size: turned round. In a trial only.
+    List,
+    /// clock, buffer: put forward. In a trial only.
+    Clock,
+    /// buffer, zone. In a trial only.
+    TimeOfDay,
+    /// buffer, or none. In a trial only.
+    #[cfg(target_arch = "x86_64")]
+    Time,
+    /// The first call of a new program, with 0 as its argument. In a trial only.
+    Begin,
     /// Refused: Docker's default profile refuses these too.
     Refused,
     /// Not there, so that programs take the older way.
     Missing,
+}
+
+/// Ids of which kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ids {
+    User,
+    Group,
+}
+
+/// How ids to go on as are given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// `setuid`: one for all, if the caller may.
+    All,
+    /// `setreuid`: real, effective.
+    Two,
+    /// `setresuid`: real, effective, saved.
+    Three,
+    /// `setfsuid`: for files alone.
+    Files,
+}
+
+impl Form {
+    /// How many ids there are among the arguments.
+    pub(crate) const fn count(self) -> usize {
+        match self {
+            Self::All | Self::Files => 1,
+            Self::Two => 2,
+            Self::Three => 3,
+        }
+    }
+}
+
+/// Which of a caller's ids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    Real,
+    Effective,
+}
+
+/// How a call names a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum By {
+    Path,
+    /// A path whose last component is not followed.
+    Link,
+    Descriptor,
 }
 
 /// The structure a `stat` call fills in.
@@ -90,6 +179,14 @@ pub(crate) struct Architecture {
     /// From here on the numbers are a different family's (x32): answered with ENOSYS.
     pub(crate) end: Option<u32>,
     pub(crate) calls: &'static [Call],
+    /// What a trial asks about besides.
+    pub(crate) in_trials: &'static [Call],
+}
+
+impl Architecture {
+    pub(crate) fn all(&self) -> impl Iterator<Item = &'static Call> {
+        self.calls.iter().chain(self.in_trials)
+    }
 }
 
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
@@ -103,11 +200,14 @@ pub(crate) static ARCHITECTURES: [Architecture; 2] = [
         audit: 0xc000_003e,
         end: Some(0x4000_0000),
         calls: NATIVE,
+        in_trials: NATIVE_IN_TRIALS,
     },
     Architecture {
         audit: 0x4000_0003,
         end: None,
         calls: I386,
+        // Its clock and its folders stay as they are.
+        in_trials: &[wide(11, Kind::Execute)],
     },
 ];
 
@@ -125,8 +225,7 @@ impl Call {
         ARCHITECTURES
             .iter()
             .find(|architecture| architecture.audit == notification.architecture)?
-            .calls
-            .iter()
+            .all()
             .find(|call| call.number == notification.number)
             .copied()
     }
@@ -152,6 +251,25 @@ const fn narrow(number: u32, kind: Kind) -> Call {
 const fn native(number: libc::c_long, kind: Kind) -> Call {
     wide(number as u32, kind)
 }
+
+const fn create(directory: Option<usize>, path: usize, flags: Option<usize>) -> Kind {
+    Kind::Create {
+        directory,
+        path,
+        flags,
+    }
+}
+
+/// What a trial asks about besides.
+static NATIVE_IN_TRIALS: &[Call] = &[
+    native(libc::SYS_execve, Kind::Execute),
+    native(libc::SYS_getdents64, Kind::List),
+    native(libc::SYS_clock_gettime, Kind::Clock),
+    native(libc::SYS_gettimeofday, Kind::TimeOfDay),
+    #[cfg(target_arch = "x86_64")]
+    native(libc::SYS_time, Kind::Time),
+    native(libc::SYS_brk, Kind::Begin),
+];
 
 static NATIVE: &[Call] = &[
     native(libc::SYS_newfstatat, Kind::Fstatat(Layout::Native)),
@@ -185,17 +303,58 @@ static NATIVE: &[Call] = &[
     #[cfg(target_arch = "x86_64")]
     native(libc::SYS_link, Kind::Link),
     native(libc::SYS_linkat, Kind::Linkat),
-    native(libc::SYS_setuid, Kind::SetUser(1)),
-    native(libc::SYS_setreuid, Kind::SetUser(2)),
-    native(libc::SYS_setresuid, Kind::SetUser(3)),
-    native(libc::SYS_setfsuid, Kind::SetUser(1)),
-    native(libc::SYS_setgid, Kind::SetGroup(1)),
-    native(libc::SYS_setregid, Kind::SetGroup(2)),
-    native(libc::SYS_setresgid, Kind::SetGroup(3)),
-    native(libc::SYS_setfsgid, Kind::SetGroup(1)),
-    native(libc::SYS_setgroups, Kind::Nothing),
-    // Without supplementary groups, whatever the caller's are.
-    native(libc::SYS_getgroups, Kind::Nothing),
+    native(libc::SYS_setuid, Kind::SetIds(Ids::User, Form::All)),
+    native(libc::SYS_setreuid, Kind::SetIds(Ids::User, Form::Two)),
+    native(libc::SYS_setresuid, Kind::SetIds(Ids::User, Form::Three)),
+    native(libc::SYS_setfsuid, Kind::SetIds(Ids::User, Form::Files)),
+    native(libc::SYS_setgid, Kind::SetIds(Ids::Group, Form::All)),
+    native(libc::SYS_setregid, Kind::SetIds(Ids::Group, Form::Two)),
+    native(libc::SYS_setresgid, Kind::SetIds(Ids::Group, Form::Three)),
+    native(libc::SYS_setfsgid, Kind::SetIds(Ids::Group, Form::Files)),
+    native(libc::SYS_getuid, Kind::GetId(Ids::User, Role::Real)),
+    native(libc::SYS_geteuid, Kind::GetId(Ids::User, Role::Effective)),
+    native(libc::SYS_getgid, Kind::GetId(Ids::Group, Role::Real)),
+    native(libc::SYS_getegid, Kind::GetId(Ids::Group, Role::Effective)),
+    native(libc::SYS_getresuid, Kind::GetIds(Ids::User)),
+    native(libc::SYS_getresgid, Kind::GetIds(Ids::Group)),
+    native(libc::SYS_setgroups, Kind::SetGroups),
+    native(libc::SYS_getgroups, Kind::GetGroups),
+    #[cfg(target_arch = "x86_64")]
+    native(libc::SYS_open, create(None, 0, Some(1))),
+    native(libc::SYS_openat, create(Some(0), 1, Some(2))),
+    // Its flags are in memory, where a filter cannot look.
+    native(libc::SYS_openat2, create(Some(0), 1, None)),
+    #[cfg(target_arch = "x86_64")]
+    native(libc::SYS_creat, create(None, 0, None)),
+    #[cfg(target_arch = "x86_64")]
+    native(libc::SYS_mkdir, create(None, 0, None)),
+    native(libc::SYS_mkdirat, create(Some(0), 1, None)),
+    #[cfg(target_arch = "x86_64")]
+    native(libc::SYS_symlink, create(None, 1, None)),
+    native(libc::SYS_symlinkat, create(Some(1), 2, None)),
+    #[cfg(target_arch = "x86_64")]
+    native(libc::SYS_rename, Kind::Move),
+    #[cfg(target_arch = "x86_64")]
+    native(libc::SYS_renameat, Kind::Move),
+    native(libc::SYS_renameat2, Kind::Move),
+    native(libc::SYS_setxattr, Kind::SetAttribute(By::Path)),
+    native(libc::SYS_lsetxattr, Kind::SetAttribute(By::Link)),
+    native(libc::SYS_fsetxattr, Kind::SetAttribute(By::Descriptor)),
+    native(libc::SYS_getxattr, Kind::GetAttribute(By::Path)),
+    native(libc::SYS_lgetxattr, Kind::GetAttribute(By::Link)),
+    native(libc::SYS_fgetxattr, Kind::GetAttribute(By::Descriptor)),
+    native(libc::SYS_removexattr, Kind::RemoveAttribute(By::Path)),
+    native(libc::SYS_lremovexattr, Kind::RemoveAttribute(By::Link)),
+    native(
+        libc::SYS_fremovexattr,
+        Kind::RemoveAttribute(By::Descriptor),
+    ),
+    // setxattrat and getxattrat, the same numbers everywhere (Linux 6.13).
+    wide(463, Kind::Missing),
+    wide(464, Kind::Missing),
+    #[cfg(target_arch = "x86_64")]
+    native(libc::SYS_setrlimit, Kind::SetLimit { resource: 0 }),
+    native(libc::SYS_prlimit64, Kind::SetLimit { resource: 1 }),
     native(libc::SYS_add_key, Kind::Refused),
     native(libc::SYS_request_key, Kind::Refused),
     native(libc::SYS_keyctl, Kind::Refused),
@@ -238,26 +397,62 @@ static I386: &[Call] = &[
     wide(297, Kind::Mknodat),
     wide(9, Kind::Link),
     wide(303, Kind::Linkat),
-    narrow(23, Kind::SetUser(1)),
-    narrow(70, Kind::SetUser(2)),
-    narrow(164, Kind::SetUser(3)),
-    narrow(138, Kind::SetUser(1)),
-    narrow(46, Kind::SetGroup(1)),
-    narrow(71, Kind::SetGroup(2)),
-    narrow(170, Kind::SetGroup(3)),
-    narrow(139, Kind::SetGroup(1)),
-    wide(213, Kind::SetUser(1)),
-    wide(203, Kind::SetUser(2)),
-    wide(208, Kind::SetUser(3)),
-    wide(215, Kind::SetUser(1)),
-    wide(214, Kind::SetGroup(1)),
-    wide(204, Kind::SetGroup(2)),
-    wide(210, Kind::SetGroup(3)),
-    wide(216, Kind::SetGroup(1)),
-    narrow(81, Kind::Nothing),
-    wide(206, Kind::Nothing),
-    narrow(80, Kind::Nothing),
-    wide(205, Kind::Nothing),
+    narrow(23, Kind::SetIds(Ids::User, Form::All)),
+    narrow(70, Kind::SetIds(Ids::User, Form::Two)),
+    narrow(164, Kind::SetIds(Ids::User, Form::Three)),
+    narrow(138, Kind::SetIds(Ids::User, Form::Files)),
+    narrow(46, Kind::SetIds(Ids::Group, Form::All)),
+    narrow(71, Kind::SetIds(Ids::Group, Form::Two)),
+    narrow(170, Kind::SetIds(Ids::Group, Form::Three)),
+    narrow(139, Kind::SetIds(Ids::Group, Form::Files)),
+    wide(213, Kind::SetIds(Ids::User, Form::All)),
+    wide(203, Kind::SetIds(Ids::User, Form::Two)),
+    wide(208, Kind::SetIds(Ids::User, Form::Three)),
+    wide(215, Kind::SetIds(Ids::User, Form::Files)),
+    wide(214, Kind::SetIds(Ids::Group, Form::All)),
+    wide(204, Kind::SetIds(Ids::Group, Form::Two)),
+    wide(210, Kind::SetIds(Ids::Group, Form::Three)),
+    wide(216, Kind::SetIds(Ids::Group, Form::Files)),
+    narrow(24, Kind::GetId(Ids::User, Role::Real)),
+    narrow(49, Kind::GetId(Ids::User, Role::Effective)),
+    narrow(47, Kind::GetId(Ids::Group, Role::Real)),
+    narrow(50, Kind::GetId(Ids::Group, Role::Effective)),
+    wide(199, Kind::GetId(Ids::User, Role::Real)),
+    wide(201, Kind::GetId(Ids::User, Role::Effective)),
+    wide(200, Kind::GetId(Ids::Group, Role::Real)),
+    wide(202, Kind::GetId(Ids::Group, Role::Effective)),
+    narrow(165, Kind::GetIds(Ids::User)),
+    narrow(171, Kind::GetIds(Ids::Group)),
+    wide(209, Kind::GetIds(Ids::User)),
+    wide(211, Kind::GetIds(Ids::Group)),
+    narrow(81, Kind::SetGroups),
+    wide(206, Kind::SetGroups),
+    narrow(80, Kind::GetGroups),
+    wide(205, Kind::GetGroups),
+    wide(5, create(None, 0, Some(1))),
+    wide(295, create(Some(0), 1, Some(2))),
+    wide(437, create(Some(0), 1, None)),
+    wide(8, create(None, 0, None)),
+    wide(39, create(None, 0, None)),
+    wide(296, create(Some(0), 1, None)),
+    wide(83, create(None, 1, None)),
+    wide(304, create(Some(1), 2, None)),
+    wide(38, Kind::Move),
+    wide(302, Kind::Move),
+    wide(353, Kind::Move),
+    wide(226, Kind::SetAttribute(By::Path)),
+    wide(229, Kind::GetAttribute(By::Path)),
+    wide(235, Kind::RemoveAttribute(By::Path)),
+    wide(227, Kind::SetAttribute(By::Link)),
+    wide(230, Kind::GetAttribute(By::Link)),
+    wide(236, Kind::RemoveAttribute(By::Link)),
+    wide(228, Kind::SetAttribute(By::Descriptor)),
+    wide(231, Kind::GetAttribute(By::Descriptor)),
+    wide(237, Kind::RemoveAttribute(By::Descriptor)),
+    wide(463, Kind::Missing),
+    wide(464, Kind::Missing),
+    wide(75, Kind::SetLimit { resource: 0 }),
+    wide(340, Kind::SetLimit { resource: 1 }),
     wide(286, Kind::Refused),
     wide(287, Kind::Refused),
     wide(288, Kind::Refused),

@@ -95,6 +95,15 @@ pub enum Error {
          needed, and no other supervisor of system calls around this process"
     )]
     Filter(#[source] io::Error),
+    /// The program never stopped talking.
+    #[error("the program said more than {most} MiB, and was stopped")]
+    TooMuchOutput {
+        /// How much it may say, in MiB.
+        most: u64,
+    },
+    /// The program never stopped starting others.
+    #[error("the program started too many processes, and was stopped")]
+    TooManyProcesses,
     /// The program could not be started.
     #[error("cannot start {program:?} in the sandbox")]
     Start {
@@ -251,6 +260,7 @@ impl From<Fault> for Error {
             },
             Operation::Mount | Operation::MountProc => Self::Mount { path, source },
             Operation::FindOwned => Self::Owner { path, source },
+            Operation::TooManyProcesses => Self::TooManyProcesses,
             Operation::InstallFilter => Self::Filter(source),
             Operation::Execute | Operation::ChangeDirectory => Self::Start {
                 program: path,

@@ -190,7 +190,8 @@ fn start(program: Option<&Program>, channel: &Channel) -> Result<(), Fault> {
         rustix::process::chdir(&program.directory)
             .during_on(Operation::ChangeDirectory, &program.directory)?;
     }
-    let listener = seccomp::install(&filter::filter()).during(Operation::InstallFilter)?;
+    let trial = program.map(|program| program.trial).unwrap_or_default();
+    let listener = seccomp::install(&filter::filter(&trial)).during(Operation::InstallFilter)?;
     channel
         .send(&Word::Listener, Some(&listener))
         .during(Operation::PassListener)?;

@@ -4,12 +4,13 @@
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags};
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{Dir, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
-use rustix::process::{Resource, Rlimit, Signal, WaitOptions};
+use rustix::process::{Pid, Resource, Rlimit, Signal, WaitOptions};
 use rustix::thread::UnshareFlags;
 
 use crate::caller::Identity;
@@ -71,10 +72,13 @@ fn run_on(layers: &Layers, owners: &[Owner], program: Option<&Program>) -> Resul
     // Modes of placeholders are exactly what was asked for.
     rustix::process::umask(Mode::empty());
 
-    let supervisor = Supervisor::new(
-        ownership(layers, owners)?,
-        Identity::of(&rustix::fs::fstat(&layers.merged).during(Operation::Prepare)?),
-    );
+    let trial = program.map(|program| program.trial).unwrap_or_default();
+    let begin = |ownership| {
+        let root = Identity::of(&rustix::fs::fstat(&layers.merged)?);
+        let upper = layers.upper.try_clone().map_err(|_| Errno::MFILE)?;
+        Supervisor::new(ownership, root, &trial, upper)
+    };
+    let supervisor = begin(ownership(layers, owners)?).during(Operation::Prepare)?;
     let (ours, theirs) = Channel::pair().during(Operation::Prepare)?;
     let Some(init) = process::fork().during(Operation::Fork)? else {
         drop(ours);
@@ -84,7 +88,7 @@ fn run_on(layers: &Layers, owners: &[Owner], program: Option<&Program>) -> Resul
     let followed = ours
         .begin()
         .during(Operation::Supervise)
-        .and_then(|()| follow(&ours, supervisor));
+        .and_then(|()| follow(&ours, supervisor, init));
     if followed.is_err() {
         // Nobody is left to answer: whatever still waits must not wait for ever. It may be
         // dead already, which is as good.
@@ -92,12 +96,7 @@ fn run_on(layers: &Layers, owners: &[Owner], program: Option<&Program>) -> Resul
     }
     rustix::process::waitpid(Some(init), WaitOptions::empty()).during(Operation::Supervise)?;
     let (supervisor, status) = followed?;
-    survey::survey(
-        layers,
-        supervisor.ownership,
-        supervisor.identity_changes,
-        status,
-    )
+    survey::survey(layers, supervisor, status)
 }
 
 fn request() -> Result<Request, Fault> {
@@ -159,7 +158,12 @@ fn ownership(layers: &Layers, owners: &[Owner]) -> Result<Ownership, Fault> {
 }
 
 /// Answers calls and listens to process 1 until it is gone.
-fn follow(channel: &Channel, mut supervisor: Supervisor) -> Result<(Supervisor, Status), Fault> {
+fn follow(
+    channel: &Channel,
+    mut supervisor: Supervisor,
+    init: Pid,
+) -> Result<(Supervisor, Status), Fault> {
+    let mut census = Census::new(init);
     let mut listener: Option<Listener> = None;
     let mut ended = None;
     loop {
@@ -167,10 +171,13 @@ fn follow(channel: &Channel, mut supervisor: Supervisor) -> Result<(Supervisor, 
         if let Some(listener) = &listener {
             sources.push(PollFd::new(listener, PollFlags::IN));
         }
-        match rustix::event::poll(&mut sources, None) {
+        match rustix::event::poll(&mut sources, Some(&BETWEEN_CENSUSES)) {
             Err(Errno::INTR) => continue,
             other => other.during(Operation::Supervise)?,
         };
+        if listener.is_some() {
+            census.take()?;
+        }
         let word = !sources[0].revents().is_empty();
         let call = sources.get(1).map_or(PollFlags::empty(), PollFd::revents);
         if let Some(listener) = &listener
@@ -201,6 +208,51 @@ fn follow(channel: &Channel, mut supervisor: Supervisor) -> Result<(Supervisor, 
                     .ok_or_else(|| Fault::new(Operation::Supervise, "", Errno::CHILD));
             }
         }
+    }
+}
+
+/// How long the supervisor waits for calls before it counts processes.
+const BETWEEN_CENSUSES: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 200_000_000,
+};
+/// The most processes that may run at once. No package's scripts start more than some dozens.
+const MOST_PROCESSES: usize = 4096;
+
+/// Counts the processes inside now and then. The limits the kernel has for that count a user's
+/// processes outside as well, and none of root's.
+struct Census {
+    folder: PathBuf,
+    /// How many a /proc that is not our own shows besides.
+    others: Option<usize>,
+    next: Instant,
+}
+
+impl Census {
+    fn new(init: Pid) -> Self {
+        Self {
+            folder: format!("{}/root/proc", init.as_raw_nonzero()).into(),
+            others: None,
+            next: Instant::now(),
+        }
+    }
+
+    fn take(&mut self) -> Result<(), Fault> {
+        let now = Instant::now();
+        if now < self.next {
+            return Ok(());
+        }
+        self.next = now + Duration::from_millis(200);
+        let names = std::fs::read_dir(&self.folder).into_iter().flatten();
+        let count = names
+            .flatten()
+            .filter(|entry| entry.file_name().as_encoded_bytes()[0].is_ascii_digit())
+            .count();
+        let others = *self.others.get_or_insert(count);
+        if count.saturating_sub(others) > MOST_PROCESSES {
+            return Err(Fault::new(Operation::TooManyProcesses, "", Errno::AGAIN));
+        }
+        Ok(())
     }
 }
 

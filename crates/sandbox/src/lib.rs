@@ -33,19 +33,26 @@
 //!   container's.
 //! * Files in new directories with the setgid bit get their group in the [`Outcome`], not while
 //!   the program looks.
-//! * Changing to another user succeeds and does nothing; it is told in
-//!   [`Outcome::identity_changes`].
+//! * A program that changes to another user is that user as far as it can ask, and owns what it
+//!   makes. It is still let through everywhere, as root is, and who is at the other end of a
+//!   socket is always root. Who changed is told in [`Outcome::identity_changes`].
+//! * Access control lists may name any user or group; what is made in a directory does not get
+//!   its default list while the program runs.
 //! * On x86_64, programs of i386 are treated alike. Programs of any other foreign architecture
 //!   are killed by SIGSYS, since half their calls would not be understood.
 //! * There is no keyring, BPF, perf, userfaultfd, kexec or io_uring.
 
 mod caller;
 mod calls;
+mod creation;
+pub mod elsewhere;
 mod error;
 mod filter;
+mod identity;
 mod init;
 mod inside;
 mod kernel;
+mod lists;
 mod message;
 mod mounts;
 mod ownership;
@@ -53,8 +60,11 @@ mod program;
 mod run;
 mod supervisor;
 mod survey;
+mod trial;
 mod wire;
 
 pub use error::{Error, Obstacle};
-pub use program::{Claim, Device, IdentityChange, Outcome, Owner, Program, Root, Status};
+pub use program::{
+    AccessList, Claim, Device, IdentityChange, Outcome, Owner, Program, Root, Status, Trial,
+};
 pub use run::{enter_if_asked, probe, run};

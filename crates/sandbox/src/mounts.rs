@@ -175,7 +175,7 @@ pub(crate) fn enter(root: &OwnedFd) -> Result<(), Fault> {
 }
 
 /// A path to what is open, for calls that take nothing else.
-fn handle(file: &impl AsFd) -> String {
+pub(crate) fn handle(file: &impl AsFd) -> String {
     format!("/proc/self/fd/{}", file.as_fd().as_raw_fd())
 }
 
@@ -266,7 +266,7 @@ fn device(dev: &OwnedFd, name: &str, source: &Path) -> Result<(), Errno> {
 
 /// Makes a mount read-only. What else was restricted must stay so: the host's restrictions are
 /// locked, and a request that would lift one is refused.
-fn make_read_only(place: &OwnedFd) -> Result<(), Errno> {
+pub(crate) fn make_read_only(place: &OwnedFd) -> Result<(), Errno> {
     let now = rustix::fs::fstatvfs(place)?.f_flag;
     let mut flags = MountFlags::BIND | MountFlags::RDONLY;
     for (seen, kept) in [
@@ -390,6 +390,12 @@ fn directory(
 /// Writes the maps of a user namespace that this process has just entered: one user and one
 /// group, both root inside.
 pub(crate) fn map_ids(uid: u32, gid: u32) -> Result<(), Fault> {
+    map_ids_as(0, uid, gid)
+}
+
+/// Writes the maps of a user namespace that this process has just entered, where the one user and
+/// the one group have a number of their own.
+pub(crate) fn map_ids_as(inside: u32, uid: u32, gid: u32) -> Result<(), Fault> {
     let write = |path: &str, text: String| {
         OpenOptions::new()
             .write(true)
@@ -399,6 +405,6 @@ pub(crate) fn map_ids(uid: u32, gid: u32) -> Result<(), Fault> {
             .during_on(Operation::MapIds, path)
     };
     write("/proc/self/setgroups", "deny".to_owned())?;
-    write("/proc/self/uid_map", format!("0 {uid} 1"))?;
-    write("/proc/self/gid_map", format!("0 {gid} 1"))
+    write("/proc/self/uid_map", format!("{inside} {uid} 1"))?;
+    write("/proc/self/gid_map", format!("{inside} {gid} 1"))
 }

@@ -46,6 +46,8 @@ struct Entry {
     /// again wherever it is moved.
     handle: OwnedFd,
     record: Record,
+    /// Its access control lists: its own, and the default one for what will be made in it.
+    lists: [Option<Vec<u8>>; 2],
     /// The number it shows.
     identity: Identity,
     state: State,
@@ -124,8 +126,42 @@ impl Ownership {
             identity: Identity::of(before),
             handle: file,
             record,
+            lists: [None, None],
             state: State::Settled,
         });
+        self.raise(entry)
+    }
+
+    /// Whether any access control list is recorded.
+    pub(crate) fn has_lists(&self) -> bool {
+        self.entries
+            .iter()
+            .any(|entry| entry.lists.iter().any(Option::is_some))
+    }
+
+    /// The list recorded about an open file.
+    pub(crate) fn list(&mut self, file: &OwnedFd, stat: &Stat, default: bool) -> Option<Vec<u8>> {
+        let entry = self.find(file, stat)?;
+        self.entries[entry].lists[usize::from(default)].clone()
+    }
+
+    /// Records a list of an open file that has just been changed, or that it has none any more.
+    pub(crate) fn set_list(
+        &mut self,
+        file: OwnedFd,
+        before: &Stat,
+        default: bool,
+        list: Option<Vec<u8>>,
+    ) -> Result<(), Errno> {
+        let entry = match self.find(&file, before) {
+            Some(entry) => entry,
+            None if list.is_none() => return Ok(()),
+            None => {
+                self.set(file, before, Record::PLAIN)?;
+                self.entries.len() - 1
+            }
+        };
+        self.entries[entry].lists[usize::from(default)] = list;
         self.raise(entry)
     }
 
@@ -145,6 +181,7 @@ impl Ownership {
         self.entries.push(Entry {
             handle,
             record,
+            lists: [None, None],
             identity,
             state,
         });

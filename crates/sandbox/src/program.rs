@@ -47,6 +47,21 @@ pub struct Program {
     pub directory: PathBuf,
     /// The host name it sees.
     pub host_name: String,
+    /// What is made strange around it; nothing, unless something is to be proved.
+    pub trial: Trial,
+}
+
+/// What is made strange around a program, to prove that what it makes does not depend on it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Trial {
+    /// How many seconds the wall clock of its processes is ahead. Files are still stamped with
+    /// the kernel's time, and programs of a foreign architecture see the true time, as do those
+    /// that do not use the C library's way of asking.
+    pub clock_ahead: u64,
+    /// Lists every folder in the reverse of the file system's order.
+    pub reverse_folders: bool,
+    /// Learns which maintainer script wrote what: [`Outcome::writers`].
+    pub attribute: bool,
 }
 
 /// How the program ended.
@@ -78,9 +93,24 @@ pub struct Outcome {
     /// `security.capability` of files in the upper directory, in the form a run by real root
     /// would have written (version 2, no root id), in order of their paths.
     pub capabilities: Vec<(PathBuf, Vec<u8>)>,
-    /// Attempts to become another user. They were answered with success and had no effect, so
-    /// files such a program made belong to root: whoever reads this decides whether that is right.
+    /// POSIX access control lists of paths in the upper directory, in order of their paths.
+    pub access_lists: Vec<AccessList>,
+    /// Programs that went on as another user or group.
     pub identity_changes: Vec<IdentityChange>,
+    /// In a trial: for each path of the upper directory, the script that wrote it last
+    /// (`bash.postinst`), in order of the paths.
+    pub writers: Vec<(PathBuf, String)>,
+}
+
+/// A POSIX access control list that a program gave to a path.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AccessList {
+    /// Relative to the root.
+    pub path: PathBuf,
+    /// Whether it is for what will be made in the directory, rather than for the path itself.
+    pub default: bool,
+    /// The value of the attribute, as root would read it back (`linux/posix_acl_xattr.h`).
+    pub value: Vec<u8>,
 }
 
 /// What the program was told a path of the upper directory is.
@@ -108,7 +138,7 @@ pub struct Device {
     pub minor: u32,
 }
 
-/// A program asked to go on as another user or group.
+/// A program went on as another user or group.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct IdentityChange {
     /// The executable, as seen inside.

@@ -12,6 +12,7 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
 
+use crate::elsewhere;
 use crate::error::Error;
 use crate::inside;
 use crate::message::Message as _;
@@ -20,8 +21,11 @@ use crate::wire::{Place, Report, Request};
 
 /// The name under which an executable starts itself to be the inner half.
 const INNER_NAME: &str = "kasmforge-sandbox";
+/// The most that a program may say. Nobody reads a thousandth of it, and a script that never
+/// stops talking would never end.
+const MOST_OUTPUT: u64 = 256 << 20;
 /// This very executable, even if its file has been replaced meanwhile.
-const OWN_EXECUTABLE: &str = "/proc/self/exe";
+pub(crate) const OWN_EXECUTABLE: &str = "/proc/self/exe";
 
 /// Whether [`enter_if_asked`] has been called, so that a second half will be one.
 static PREPARED: AtomicBool = AtomicBool::new(false);
@@ -32,8 +36,10 @@ static PREPARED: AtomicBool = AtomicBool::new(false);
 /// what `main` does is none of its business.
 pub fn enter_if_asked() {
     let mut arguments = std::env::args_os();
-    if arguments.next().is_some_and(|name| name == INNER_NAME) && arguments.next().is_none() {
-        inside::serve();
+    match (arguments.next(), arguments.next()) {
+        (Some(name), None) if name == INNER_NAME => inside::serve(),
+        (Some(name), None) if name == elsewhere::NAME => elsewhere::serve(),
+        _ => {}
     }
     PREPARED.store(true, Ordering::Relaxed);
 }
@@ -136,7 +142,18 @@ fn ask(request: &Request, output: &mut (dyn FnMut(&[u8]) + Send)) -> Result<Outc
         .spawn()
         .map_err(Error::Launch)?;
     let inner = Inner(child);
-    let report = listen_to(report_from, output_from, output).map_err(Error::Listen)?;
+    let mut said = 0;
+    let mut counted = |bytes: &[u8]| {
+        said += bytes.len() as u64;
+        output(bytes);
+        said <= MOST_OUTPUT
+    };
+    let report = listen_to(report_from, output_from, &mut counted).map_err(Error::Listen)?;
+    let Some(report) = report else {
+        return Err(Error::TooMuchOutput {
+            most: MOST_OUTPUT >> 20,
+        });
+    };
     let status = inner.wait().map_err(Error::Listen)?;
     match Report::from_bytes(&report) {
         Ok(Report::Done(outcome)) => Ok(outcome),
@@ -162,12 +179,13 @@ fn letter(bytes: &[u8]) -> io::Result<Stdio> {
     Ok(file.into())
 }
 
-/// Passes the program's output on until it and the report have ended; returns the report.
+/// Passes the program's output on until it and the report have ended; returns the report. None if
+/// `pass_on` wants no more.
 fn listen_to(
     report: OwnedFd,
     output: OwnedFd,
-    pass_on: &mut (dyn FnMut(&[u8]) + Send),
-) -> io::Result<Vec<u8>> {
+    pass_on: &mut (dyn FnMut(&[u8]) -> bool + Send),
+) -> io::Result<Option<Vec<u8>>> {
     let mut sources = [Some(File::from(report)), Some(File::from(output))];
     let mut whole_report = Vec::new();
     let mut room = vec![0; 64 * 1024];
@@ -176,7 +194,7 @@ fn listen_to(
             .filter(|number| sources[*number].is_some())
             .collect();
         if open.is_empty() {
-            return Ok(whole_report);
+            return Ok(Some(whole_report));
         }
         let mut waiting: Vec<PollFd<'_>> = sources
             .iter()
@@ -199,7 +217,11 @@ fn listen_to(
             match (file.read(&mut room), number) {
                 (Ok(0), _) => sources[number] = None,
                 (Ok(count), 0) => whole_report.extend_from_slice(&room[..count]),
-                (Ok(count), _) => pass_on(&room[..count]),
+                (Ok(count), _) => {
+                    if !pass_on(&room[..count]) {
+                        return Ok(None);
+                    }
+                }
                 (Err(error), _) if error.kind() == io::ErrorKind::Interrupted => {}
                 (Err(error), _) => return Err(error),
             }

@@ -6,6 +6,10 @@
 //! file and a record. A `stat` of something recorded is answered from the record; all others go
 //! to the kernel.
 
+mod attributes;
+mod identities;
+mod trials;
+
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -15,11 +19,16 @@ use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 
 use crate::caller::{Caller, Identity, Object, Target, path_of};
-use crate::calls::{Call, Kind, Layout, Width};
+use crate::calls::{By, Call, Kind, Layout, Width};
+use crate::creation::Awaiting;
+use crate::identity::Identities;
 use crate::kernel::memory;
 use crate::kernel::seccomp::{Answer, Listener, Notification};
 use crate::ownership::{Ownership, Record};
-use crate::program::{Device, IdentityChange};
+use crate::program::{Device, IdentityChange, Trial};
+use crate::trial::clock::Clock;
+use crate::trial::listing::Listings;
+use crate::trial::writers::Writers;
 use crate::wire::c_string;
 
 /// Answers system calls and keeps the record.
@@ -28,6 +37,11 @@ pub(crate) struct Supervisor {
     pub(crate) identity_changes: BTreeSet<IdentityChange>,
     /// The root directory of the sandbox.
     root: Identity,
+    identities: Identities,
+    awaiting: Awaiting,
+    clock: Option<Clock>,
+    listings: Listings,
+    pub(crate) writers: Option<Writers>,
 }
 
 /// Where and how a `stat` wants its answer.
@@ -38,12 +52,29 @@ enum Form {
 }
 
 impl Supervisor {
-    pub(crate) const fn new(ownership: Ownership, root: Identity) -> Self {
-        Self {
+    /// `upper` is the overlay's upper directory.
+    pub(crate) fn new(
+        ownership: Ownership,
+        root: Identity,
+        trial: &Trial,
+        upper: OwnedFd,
+    ) -> Result<Self, Errno> {
+        let ahead = trial.clock_ahead;
+        Ok(Self {
             ownership,
             identity_changes: BTreeSet::new(),
             root,
-        }
+            identities: Identities::default(),
+            awaiting: Awaiting::default(),
+            clock: (ahead != 0).then(|| Clock::new(ahead)).transpose()?,
+            listings: Listings::default(),
+            writers: trial.attribute.then(|| Writers::new(upper)),
+        })
+    }
+
+    /// Records whatever is still to be recorded, once nobody runs any more.
+    pub(crate) fn settle(&mut self) -> Result<(), Errno> {
+        self.awaiting.settle(None, &mut self.ownership)
     }
 
     /// Takes one call and answers it.
@@ -58,6 +89,10 @@ impl Supervisor {
         let Some(call) = Call::of(notification) else {
             return Answer::Fail(Errno::NOSYS);
         };
+        let maker = Some(notification.pid);
+        if let Err(error) = self.awaiting.settle(maker, &mut self.ownership) {
+            return Answer::Fail(error);
+        }
         let arguments = notification.arguments;
         let caller = Caller::new(notification.pid);
         let valid = || {
@@ -125,16 +160,39 @@ impl Supervisor {
                 let follow = flags & libc::AT_SYMLINK_FOLLOW != 0;
                 self.link(&caller, valid, path(number(a), b, follow, empty(flags)))
             }
-            Kind::SetUser(count) => {
-                let uid = wanted(&arguments[..count], call.width);
-                self.note(&caller, uid, None)
+            Kind::SetIds(ids, form) => {
+                let wanted: Vec<_> = arguments[..form.count()]
+                    .iter()
+                    .map(|argument| id(*argument, call.width))
+                    .collect();
+                self.set_ids(&caller, ids, form, &wanted)
             }
-            Kind::SetGroup(count) => {
-                let gid = wanted(&arguments[..count], call.width);
-                self.note(&caller, None, gid)
+            Kind::GetId(ids, role) => self.get_id(&caller, ids, role),
+            Kind::GetIds(ids) => self.get_ids(&caller, ids, [a, b, c], call.width),
+            Kind::GetGroups => self.get_groups(&caller, number(a), b, call.width),
+            Kind::SetGroups => self.set_groups(&caller, number(a), b, call.width),
+            Kind::Create {
+                directory,
+                path,
+                flags,
+            } => {
+                let at = directory.map_or(here, |at| number(arguments[at]));
+                let flags = flags.map_or(0, |at| arguments[at] as u32);
+                self.create(&caller, valid, at, arguments[path], flags)
             }
+            Kind::Move => Answer::Continue,
+            Kind::SetAttribute(by) => self.set_attribute(&caller, valid, named(by, a), [b, c, d]),
+            Kind::GetAttribute(by) => self.get_attribute(&caller, valid, named(by, a), [b, c, d]),
+            Kind::RemoveAttribute(by) => self.remove_attribute(&caller, valid, named(by, a), b),
+            Kind::Execute => self.executes(&caller, a),
+            Kind::List => self.list(&caller, valid, number(a), b, c),
+            Kind::Clock => self.clock_time(&caller, number(a), b),
+            Kind::TimeOfDay => self.time_of_day(&caller, a, b),
+            #[cfg(target_arch = "x86_64")]
+            Kind::Time => self.time(&caller, a),
+            Kind::Begin => self.begins(&caller),
             // The filter answers these itself.
-            Kind::Nothing | Kind::Refused | Kind::Missing => Answer::Fail(Errno::NOSYS),
+            Kind::SetLimit { .. } | Kind::Refused | Kind::Missing => Answer::Fail(Errno::NOSYS),
         }
     }
 
@@ -150,6 +208,7 @@ impl Supervisor {
             valid()?;
             let before = rustix::fs::fstat(&file)?;
             let old = self.ownership.get(&file, &before);
+            self.may_give(caller, old.unwrap_or(Record::PLAIN), uid, gid)?;
             let result = rustix::fs::chownat(
                 &file,
                 "",
@@ -189,6 +248,16 @@ impl Supervisor {
         [address, mode, device]: [u64; 3],
     ) -> Answer {
         let (mode, device) = (mode as u32, device as u32);
+        if !matches!(mode & libc::S_IFMT, libc::S_IFCHR | libc::S_IFBLK) {
+            return self.create(caller, valid, at, address, libc::O_CREAT as u32);
+        }
+        if self
+            .identities
+            .of(caller.id())
+            .is_some_and(|one| !one.is_root())
+        {
+            return Answer::Fail(Errno::PERM);
+        }
         let mut make = || -> Result<(), Errno> {
             let path = caller.path(address, false)?;
             let (directory, name) = split(path.as_bytes()).ok_or(Errno::NOENT)?;
@@ -282,16 +351,6 @@ impl Supervisor {
         let _ = prepare();
         Answer::Continue
     }
-
-    fn note(&mut self, caller: &Caller, uid: Option<u32>, gid: Option<u32>) -> Answer {
-        self.identity_changes.insert(IdentityChange {
-            program: caller.executable(),
-            arguments: caller.arguments(),
-            uid,
-            gid,
-        });
-        Answer::Done
-    }
 }
 
 /// Whether a file lies in a directory whose group its files inherit. There, belonging to root
@@ -383,12 +442,17 @@ fn id(argument: u64, width: Width) -> Option<u32> {
     (id != width.mask()).then_some(id)
 }
 
-/// The first id asked for that is not root's.
-fn wanted(arguments: &[u64], width: Width) -> Option<u32> {
-    arguments
-        .iter()
-        .filter_map(|argument| id(*argument, width))
-        .find(|id| *id != 0)
+/// The file that a call about attributes names.
+fn named(by: By, argument: u64) -> Target {
+    match by {
+        By::Descriptor => Target::Descriptor(argument as i32),
+        By::Path | By::Link => Target::Path {
+            at: libc::AT_FDCWD,
+            address: argument,
+            follow: by == By::Path,
+            empty: false,
+        },
+    }
 }
 
 /// Splits a path into the directory and the name in it; the name is empty where nothing can be

@@ -1,6 +1,5 @@
 //! Reads what a program left: the owners and capabilities of every path in the upper directory.
 
-use std::collections::BTreeSet;
 use std::ffi::{CStr, OsStr};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
@@ -10,9 +9,11 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
 use crate::caller::handle_path;
+use crate::lists::List;
 use crate::mounts::Layers;
 use crate::ownership::{Ownership, Record};
-use crate::program::{Claim, IdentityChange, Outcome, Status};
+use crate::program::{AccessList, Claim, Outcome, Status};
+use crate::supervisor::Supervisor;
 use crate::wire::{During as _, Fault, Operation};
 
 /// The attribute of a file's capabilities.
@@ -28,16 +29,27 @@ const CAPABILITY_3: u32 = 0x0300_0000;
 /// Goes through the upper directory once nobody changes it any more.
 pub(crate) fn survey(
     layers: &Layers,
-    mut ownership: Ownership,
-    identity_changes: BTreeSet<IdentityChange>,
+    mut supervisor: Supervisor,
     status: Status,
 ) -> Result<Outcome, Fault> {
+    supervisor.settle().during(Operation::Survey)?;
+    let Supervisor {
+        mut ownership,
+        identity_changes,
+        writers,
+        ..
+    } = supervisor;
+    let writers = match writers {
+        Some(writers) => writers.finish().during(Operation::Survey)?,
+        None => Vec::new(),
+    };
     ownership.settle().during(Operation::Survey)?;
     let mut survey = Survey {
         layers,
         ownership,
         claims: Vec::new(),
         capabilities: Vec::new(),
+        access_lists: Vec::new(),
     };
     let top = PathBuf::new();
     let copy = rustix::fs::fstat(&layers.upper).during(Operation::Survey)?;
@@ -48,15 +60,19 @@ pub(crate) fn survey(
     let Survey {
         mut claims,
         mut capabilities,
+        mut access_lists,
         ..
     } = survey;
     claims.sort();
     capabilities.sort();
+    access_lists.sort();
     Ok(Outcome {
         status,
         claims,
         capabilities,
+        access_lists,
         identity_changes: identity_changes.into_iter().collect(),
+        writers,
     })
 }
 
@@ -65,6 +81,7 @@ struct Survey<'a> {
     ownership: Ownership,
     claims: Vec<Claim>,
     capabilities: Vec<(PathBuf, Vec<u8>)>,
+    access_lists: Vec<AccessList>,
 }
 
 /// What a directory hands on to what is made in it.
@@ -162,6 +179,19 @@ impl Survey<'_> {
                 gid: record.gid,
                 device: record.device,
             });
+        }
+        for default in [false, true] {
+            if let Some(value) = self.ownership.list(&file, &stat, default) {
+                let mut list = List::parse(&value)?;
+                if !default {
+                    list.set_mode(stat.st_mode);
+                }
+                self.access_lists.push(AccessList {
+                    path: path.to_owned(),
+                    default,
+                    value: list.bytes(),
+                });
+            }
         }
         let kind = FileType::from_raw_mode(stat.st_mode);
         if kind == FileType::RegularFile

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 
 use crate::message::{Malformed, Message, fields};
-use crate::program::{Claim, Device, IdentityChange, Outcome, Owner, Program, Status};
+use crate::program::{
+    AccessList, Claim, Device, IdentityChange, Outcome, Owner, Program, Status, Trial,
+};
 
 /// What the caller asks of the inner half.
 pub(crate) struct Request {
@@ -118,6 +120,8 @@ operations! {
     Supervise = 18, "answer the program's system calls";
     Survey = 19, "read what the program left";
     CheckEmpty = 20, "use a work directory that is not empty";
+    CopyElsewhere = 22, "copy a file to another place";
+    TooManyProcesses = 21, "go on: the program started too many processes";
 }
 
 impl Message for Operation {
@@ -194,13 +198,26 @@ fields!(Program {
     argv,
     environment,
     directory,
-    host_name
+    host_name,
+    trial
+});
+fields!(Trial {
+    clock_ahead,
+    reverse_folders,
+    attribute
+});
+fields!(AccessList {
+    path,
+    default,
+    value
 });
 fields!(Outcome {
     status,
     claims,
     capabilities,
-    identity_changes
+    access_lists,
+    identity_changes,
+    writers
 });
 fields!(Claim {
     path,

@@ -9,7 +9,8 @@
 //! partial/            downloads that were cut off, by the digest they will have
 //! steps/ab/<key>      outcomes of finished steps, small JSON
 //! trees/<key>/        files of unpacked packages and of configured stages
-//! images/<name>/      what each workspace's builds made
+//! images/<name>/      what each workspace's builds made, and what that was made of
+//! roots/              links to links that lead to images
 //! tmp/                whatever is not finished
 //! ```
 //!
@@ -17,6 +18,10 @@
 //! valid. Small records are synced to disk before they are renamed; large content is not, because
 //! every reader of it checks a digest or a size: after a power cut it is found wrong, and made
 //! again, rather than trusted.
+
+mod collect;
+mod generations;
+mod report;
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -27,6 +32,10 @@ use kasmforge_digest::{Digest, StepKey};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tempfile::{NamedTempFile, TempDir};
+
+pub use collect::{Collected, Keep, Removed};
+pub use generations::{Generation, Uses};
+pub use report::{Kind, Sizes};
 
 /// The number of the layout above. A store of another number is refused, never guessed at.
 const FORMAT: &str = "1";
@@ -70,6 +79,14 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// Something could not be removed from the store.
+    #[error("cannot remove {}", path.display())]
+    Remove {
+        /// What.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// A file of the store could not be written.
     #[error("cannot write {}{}", path.display(), space(source))]
     Write {
@@ -105,6 +122,19 @@ impl Store {
     /// # Errors
     /// When it cannot be made, is of another format, or cannot be locked.
     pub fn open(root: &Path) -> Result<Self, Error> {
+        Self::open_as(root, false, &mut || {})
+    }
+
+    /// Opens a store for oneself alone, as soon as nobody else has it open; `waiting` is told if
+    /// that is not at once. Builds that start meanwhile wait in turn.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_alone(root: &Path, waiting: &mut dyn FnMut()) -> Result<Self, Error> {
+        Self::open_as(root, true, waiting)
+    }
+
+    fn open_as(root: &Path, alone: bool, waiting: &mut dyn FnMut()) -> Result<Self, Error> {
         let create = |path: PathBuf| {
             fs::create_dir_all(&path).map_err(|source| Error::Create { path, source })
         };
@@ -137,7 +167,14 @@ impl Store {
             clear(&root.join("tmp"));
             lock.unlock().map_err(failed)?;
         }
-        lock.lock_shared().map_err(failed)?;
+        if alone {
+            if lock.try_lock().is_err() {
+                waiting();
+                lock.lock().map_err(failed)?;
+            }
+        } else {
+            lock.lock_shared().map_err(failed)?;
+        }
         let store = Self { root, _lock: lock };
         store.check_format()?;
         Ok(store)

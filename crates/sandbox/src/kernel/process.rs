@@ -88,6 +88,44 @@ pub(crate) fn default_signals() -> Result<(), Errno> {
     .map(drop)
 }
 
+/// The resource whose limit carries a note of the supervisor's with each process.
+///
+/// A limit is inherited by whatever a process starts and survives its becoming another program,
+/// and the kernel has not looked at this one, the number of file locks, since 2.4.
+pub(crate) const NOTE: u32 = libc::RLIMIT_LOCKS as u32;
+
+/// Reads the note a process carries.
+pub(crate) fn note(pid: u32) -> Result<u64, Errno> {
+    exchange_note(pid, None).map(|limit| limit.rlim_cur)
+}
+
+/// Has a process carry a note.
+pub(crate) fn set_note(pid: u32, note: u64) -> Result<(), Errno> {
+    let mut limit = exchange_note(pid, None)?;
+    limit.rlim_cur = note.min(limit.rlim_max);
+    exchange_note(pid, Some(&limit)).map(drop)
+}
+
+fn exchange_note(pid: u32, new: Option<&libc::rlimit>) -> Result<libc::rlimit, Errno> {
+    let mut old = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    let new = new.map_or(ptr::null(), ptr::from_ref);
+    // SAFETY: the kernel reads one `rlimit` unless the pointer is null, and writes one.
+    check(unsafe { libc::prlimit(pid as libc::pid_t, libc::RLIMIT_LOCKS, new, &raw mut old) })?;
+    Ok(old)
+}
+
+/// The wall clock: seconds since 1970 and nanoseconds.
+pub(crate) fn wall_clock() -> Result<(i64, i64), Errno> {
+    // SAFETY: `timespec` is plain data for which zero is valid.
+    let mut time: libc::timespec = unsafe { mem::zeroed() };
+    // SAFETY: the kernel writes one `timespec`.
+    check(unsafe { libc::clock_gettime(libc::CLOCK_REALTIME, &raw mut time) })?;
+    Ok((time.tv_sec, time.tv_nsec))
+}
+
 /// Names the host of the current UTS namespace.
 pub(crate) fn set_host_name(name: &str) -> Result<(), Errno> {
     // SAFETY: pointer and length describe `name`, which is only read.

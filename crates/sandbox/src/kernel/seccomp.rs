@@ -35,6 +35,8 @@ pub(crate) enum Answer {
     Continue,
     /// It returns 0 without being carried out.
     Done,
+    /// It returns this without being carried out.
+    Value(i64),
     /// It fails without being carried out.
     Fail(Errno),
 }
@@ -163,15 +165,16 @@ impl Listener {
 
     /// Lets the call go. A process that has died meanwhile needs no answer.
     pub(crate) fn answer(&self, call: &Notification, answer: Answer) -> Result<(), Errno> {
-        let (flags, error): (c_ulong, c_int) = match answer {
-            Answer::Continue => (libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE, 0),
-            Answer::Done => (0, 0),
-            Answer::Fail(error) => (0, -error.raw_os_error()),
+        let (flags, error, val): (c_ulong, c_int, i64) = match answer {
+            Answer::Continue => (libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE, 0, 0),
+            Answer::Done => (0, 0, 0),
+            Answer::Value(value) => (0, 0, value),
+            Answer::Fail(error) => (0, -error.raw_os_error(), 0),
         };
         let response = Room {
             value: libc::seccomp_notif_resp {
                 id: call.id,
-                val: 0,
+                val,
                 error,
                 flags: u32::try_from(flags).expect("a small flag"),
             },

@@ -45,8 +45,27 @@ pub(crate) fn run(name: &str, arguments: &[&str]) {
                 .collect();
             super::say(&format!("{text}\n"));
         }
-        ("become", [uid, gid, program]) => {
+        ("set-attribute", [path, name, value]) => {
+            let flags = rustix::fs::XattrFlags::empty();
+            rustix::fs::setxattr(*path, *name, &bytes(value), flags).expect("an attribute");
+        }
+        ("get-attribute", [path, name]) => {
+            let mut room = [0; 256];
+            let length = rustix::fs::getxattr(*path, *name, &mut room[..]).expect("an attribute");
+            let text: Vec<_> = room[..length].iter().map(|b| format!("{b:02x}")).collect();
+            super::say(&format!("{}\n", text.concat()));
+        }
+        ("now", []) => {
+            #[expect(clippy::disallowed_methods, reason = "the clock is what is tested")]
+            let now = std::time::SystemTime::now();
+            let since = now
+                .duration_since(std::time::UNIX_EPOCH)
+                .expect("after 1970");
+            super::say(&format!("{}\n", since.as_secs()));
+        }
+        ("become", [uid, gid, program, rest @ ..]) => {
             let status = Command::new(program)
+                .args(rest)
                 .uid(uid.parse().expect("a number"))
                 .gid(gid.parse().expect("a number"))
                 .status()

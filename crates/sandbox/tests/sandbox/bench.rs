@@ -6,22 +6,27 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
-use kasmforge_sandbox::{Claim, Device, Error, Outcome, Owner, Program, Root, Status, run};
+use kasmforge_sandbox::{Claim, Device, Error, Outcome, Owner, Program, Root, Status, Trial, run};
 
 const BUSYBOX: [&str; 2] = ["/bin/busybox", "/usr/bin/busybox"];
-const COMMANDS: &str = "awk cat chgrp chmod chown chroot cp dd env find grep head hostname id \
-                        ifconfig ln ls mkdir mkfifo mknod mount mv readlink rm rmdir sed sh sleep \
+const COMMANDS: &str = "awk cat chgrp chmod chown chroot cp date dd env find grep head hostname id \
+                        ifconfig ln ls mkdir mkfifo mknod mount mv readlink rm rmdir sed seq sh sleep \
                         stat sync touch tr true tty umount wc";
 
 /// A root of busybox and this test itself.
 pub(crate) struct Bench {
     folder: tempfile::TempDir,
+    /// What is made strange in the next run.
+    trial: std::sync::Mutex<Trial>,
 }
 
 impl Bench {
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let bench = Self { folder };
+        let bench = Self {
+            folder,
+            trial: std::sync::Mutex::default(),
+        };
         for name in [
             "upper",
             "work",
@@ -84,6 +89,11 @@ impl Bench {
         fs::create_dir(self.path("work")).expect("scratch space");
     }
 
+    /// Makes something strange in the next run.
+    pub(crate) fn set_trial(&self, trial: Trial) {
+        *self.trial.lock().expect("no panic holds it") = trial;
+    }
+
     /// Puts a file into the lower directory.
     pub(crate) fn lower(&self, name: &str, text: &str, mode: u32) {
         let path = self.path("lower").join(name);
@@ -103,6 +113,7 @@ impl Bench {
             environment: vec![("PATH".into(), "/bin".into()), ("A".into(), "b c".into())],
             directory: "/".into(),
             host_name: "bench".into(),
+            trial: *self.trial.lock().expect("no panic holds it"),
         };
         let mut output = Vec::new();
         let root = Root {

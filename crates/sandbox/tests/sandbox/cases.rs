@@ -8,7 +8,7 @@ use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use kasmforge_sandbox::{Error, Program, Root, Status, run};
+use kasmforge_sandbox::{Error, Program, Root, Status, Trial, run};
 use rustix::event::{PollFd, PollFlags};
 use rustix::process::{Pid, PidfdFlags};
 
@@ -37,6 +37,13 @@ pub(crate) const ALL: &[(&str, Case)] = &[
     ("endings", endings),
     ("output comes as it is written", output),
     ("another identity is told", identity),
+    ("what another identity makes is its own", makers),
+    ("access control lists are recorded and shown", lists),
+    ("a clock that is ahead", clock),
+    ("folders in reverse", reversed),
+    ("who wrote what", writers),
+    ("every way out is shut", escapes),
+    ("too many processes, too many words", floods),
     ("programs of i386", i386),
     ("nothing outlives the caller", caller_dies),
 ];
@@ -443,6 +450,7 @@ fn output(bench: &Bench) -> String {
         environment: vec![("PATH".into(), "/bin".into())],
         directory: "/bin".into(),
         host_name: "bench".into(),
+        trial: Trial::default(),
     };
     let (mut calls, mut all) = (0, Vec::new());
     let root = Root {
@@ -484,6 +492,187 @@ fn identity(bench: &Bench) -> String {
         ["applet", "become", "33"]
     );
     format!("{outcome:?}")
+}
+
+fn makers(bench: &Bench) -> String {
+    let (outcome, output) = bench.script(
+        "mkdir /data /shared; chown 105:106 /data; chown 0:7 /shared; chmod 2777 /shared
+         echo 'cd /data; echo $(id -u):$(id -g); touch a; mkdir b b/deep; echo x > b/c; ln -s a l
+         mkfifo p; cp a d; mv d e; ln a twin; touch /shared/s
+         chown 1 a 2>&1 || true; chown 105:106 a; mknod x c 1 3 2>&1 || true
+         stat -c %u:%g a b l p; (sh -c \"sleep 0.2; touch /data/late\" &)' > /script
+         self applet become 105 106 sh /script
+         touch /plain; while [ ! -e /data/late ]; do sleep 0.05; done
+         id -u; echo more >> /data/a; stat -c %u:%g /data/a /data/late",
+    );
+    let own = |path: &str| claim(path, 105, 106);
+    assert_eq!(
+        outcome.claims,
+        [
+            own("data"),
+            own("data/a"),
+            own("data/b"),
+            own("data/b/c"),
+            own("data/b/deep"),
+            own("data/e"),
+            own("data/l"),
+            own("data/late"),
+            own("data/p"),
+            own("data/twin"),
+            claim("shared", 0, 7),
+            claim("shared/s", 105, 7),
+        ],
+        "{output}"
+    );
+    assert!(output.starts_with("105:106\n"), "{output}");
+    assert_eq!(output.matches("not permitted").count(), 2, "{output}");
+    assert!(output.ends_with("0\n105:106\n105:106\n"), "{output}");
+    format!("{outcome:?} {output}")
+}
+
+fn lists(bench: &Bench) -> String {
+    // user::rwx group::r-x group:4:r-x mask::r-x other::---, as setfacl writes it.
+    let list = "02000000 01000700ffffffff 04000500ffffffff 0800050004000000 \
+                10000500ffffffff 20000000ffffffff"
+        .replace(' ', "");
+    let (outcome, output) = bench.script(&format!(
+        "mkdir /log; self applet set-attribute /log system.posix_acl_access {list}
+         self applet set-attribute /log system.posix_acl_default {list}
+         stat -c %a /log; self applet get-attribute /log system.posix_acl_access
+         chmod 701 /log"
+    ));
+    assert_eq!(output, format!("750\n{list}\n"));
+    let found: Vec<_> = outcome
+        .access_lists
+        .iter()
+        .map(|one| {
+            (
+                one.path.to_str().expect("text"),
+                one.default,
+                one.value.len(),
+            )
+        })
+        .collect();
+    assert_eq!(found, [("log", false, 44), ("log", true, 44)]);
+    // The mask and the others' rights follow the mode.
+    assert_eq!(outcome.access_lists[0].value[30], 0);
+    assert_eq!(outcome.access_lists[0].value[38], 1);
+    assert_eq!(outcome.access_lists[1].value[30], 5);
+    format!("{outcome:?} {output}")
+}
+
+fn clock(bench: &Bench) -> String {
+    // A hundred years: no test takes that long.
+    bench.set_trial(Trial {
+        clock_ahead: 100 * 365 * 86_400,
+        ..Trial::default()
+    });
+    let (_, output) = bench.script("date +%s; self applet now");
+    let times: Vec<u64> = output
+        .lines()
+        .map(|line| line.parse().expect("a number"))
+        .collect();
+    let far = 4_700_000_000;
+    assert!(
+        times.len() == 2 && times.iter().all(|time| *time > far),
+        "{output}"
+    );
+    String::new()
+}
+
+fn reversed(bench: &Bench) -> String {
+    let list = |reverse_folders| {
+        bench.set_trial(Trial {
+            reverse_folders,
+            ..Trial::default()
+        });
+        if bench.path("work/work").exists() {
+            bench.clear_work();
+        }
+        bench.lower("etc/list/made", "", 0o644);
+        for number in 0..2000 {
+            bench.lower(&format!("etc/list/{number}"), "", 0o644);
+        }
+        let (_, output) = bench.script("find /etc/list -type f");
+        output.lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let forward = list(false);
+    let mut backward = list(true);
+    backward.reverse();
+    assert_eq!(forward.len(), 2001);
+    assert_eq!(forward, backward);
+    String::new()
+}
+
+fn writers(bench: &Bench) -> String {
+    bench.set_trial(Trial {
+        attribute: true,
+        ..Trial::default()
+    });
+    let script = "#!/bin/sh\necho $0 > /etc/$1; echo $0 >> /etc/both\n";
+    for package in ["first", "second"] {
+        bench.lower(
+            &format!("var/lib/dpkg/info/{package}.postinst"),
+            script,
+            0o755,
+        );
+    }
+    let (outcome, _) = bench.script(
+        "touch /early; /var/lib/dpkg/info/first.postinst a; /var/lib/dpkg/info/second.postinst b",
+    );
+    let told = |path: &str| {
+        let found = outcome
+            .writers
+            .iter()
+            .find(|(one, _)| one == Path::new(path));
+        found.map(|(_, writer)| writer.as_str())
+    };
+    assert_eq!(told("early"), Some("what runs before the scripts"));
+    assert_eq!(told("etc/a"), Some("first.postinst"));
+    assert_eq!(told("etc/b"), Some("second.postinst"));
+    assert_eq!(told("etc/both"), Some("second.postinst"));
+    format!("{:?}", outcome.writers)
+}
+
+fn escapes(bench: &Bench) -> String {
+    let host = bench.path("host");
+    fs::write(&host, "secret").expect("a file of the host");
+    let (own, shown) = (std::process::id(), host.display());
+    let (_, output) = bench.script(&format!(
+        "exec 2>&1; set +e
+         echo files $(cat {shown}; cat /proc/1/root{shown}; cat /proc/{own}/root{shown}) .
+         mkdir -p /a/b; chroot /a /bin/true; cd /a; chroot . /bin/sh -c 'cat ../../../../{shown}'
+         kill -9 {own}; echo signal $?; kill -9 -1; echo alive
+         mkdir /p; mount -t proc proc /p; echo own $(ls /p 2>/dev/null | grep -c '^{own}$')
+         umount /proc; umount /proc/sys; umount /dev/null; echo x > /proc/sysrq-trigger
+         echo b > /proc/sys/kernel/core_pattern; echo 1 > /proc/1/oom_score_adj
+         echo descriptors $(ls -l /proc/self/fd | grep -c '{}')",
+        bench.path("").display()
+    ));
+    for line in ["alive", "own 0", "descriptors 0"] {
+        assert!(
+            output.lines().any(|other| other == line),
+            "{line:?} in {output}"
+        );
+    }
+    assert!(
+        !output.contains("secret") && !output.contains("signal 0"),
+        "{output}"
+    );
+    assert!(host.exists());
+    String::new()
+}
+
+fn floods(bench: &Bench) -> String {
+    let many = "i=0; while [ $i -lt 6000 ]; do sleep 1000 & i=$((i+1)); done; wait";
+    let error = bench.try_run(&[], &["sh", "-c", many]).expect_err("a bomb");
+    assert!(matches!(error, Error::TooManyProcesses), "{error}");
+    let endless = "while cat /bin/busybox; do :; done";
+    let error = Bench::new()
+        .try_run(&[], &["sh", "-c", endless])
+        .expect_err("a flood");
+    assert!(matches!(error, Error::TooMuchOutput { .. }), "{error}");
+    String::new()
 }
 
 /// An executable of 32 bits that gives `/etc/file` to 7:8 and exits with the owner it then sees.
@@ -588,6 +777,7 @@ pub(crate) fn hold(folder: &Path) {
         environment: vec![("PATH".into(), "/bin".into())],
         directory: "/".into(),
         host_name: "bench".into(),
+        trial: Trial::default(),
     };
     let (lower, upper, work) = (
         folder.join("lower"),
