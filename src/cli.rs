@@ -92,6 +92,8 @@ pub(crate) enum Command {
     Verify(crate::commands::verify::Verify),
     /// Prints the JSON Schema of a definition, for editors.
     Schema(crate::commands::schema::Schema),
+    /// Speaks with a Kasm server: registers workspaces, starts and stops sessions.
+    Kasm(Box<crate::commands::kasm::Kasm>),
     /// Prints a shell's completions.
     Completions {
         /// The shell.

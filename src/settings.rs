@@ -8,6 +8,11 @@
 //! check-valid-until = true
 //! certificates = "/etc/ssl/certs/ca-certificates.crt"
 //! snapshot = "https://snapshot.example.org"
+//!
+//! [kasm]
+//! server = "https://kasm.example.org"
+//! user = "admin@kasm.local"
+//! api-key-file = "/home/me/.config/kasmforge/kasm-key"
 //! ```
 
 use std::collections::BTreeMap;
@@ -49,6 +54,8 @@ pub(crate) struct Settings {
     pub(crate) archive_variables: ArchiveVariables,
     /// `KASMFORGE_SNAPSHOT`, or the file's `snapshot`.
     pub(crate) snapshot: Option<String>,
+    /// The Kasm server.
+    pub(crate) kasm: Kasm,
 }
 
 /// Logins for archives by their names, as the environment has them.
@@ -119,6 +126,25 @@ fn trial(text: &str) -> anyhow::Result<Trial> {
     Ok(trial)
 }
 
+/// The file's table of the Kasm server. Where the key is, but never the key: such files are shown
+/// around.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Kasm {
+    /// Its address.
+    pub(crate) server: Option<String>,
+    /// The user sessions belong to, by name or id.
+    pub(crate) user: Option<String>,
+    /// A file with the API key.
+    pub(crate) api_key_file: Option<PathBuf>,
+    /// A command that prints the API key.
+    pub(crate) api_key_command: Option<Vec<String>>,
+    /// The SHA-256 of the server's certificate.
+    pub(crate) fingerprint: Option<String>,
+    /// A file of certificates to trust.
+    pub(crate) ca_file: Option<PathBuf>,
+}
+
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct File {
@@ -127,6 +153,8 @@ struct File {
     check_valid_until: Option<bool>,
     certificates: Option<PathBuf>,
     snapshot: Option<String>,
+    #[serde(default)]
+    kasm: Kasm,
 }
 
 /// The mirror a distributor of kasmforge builds in, by setting this when compiling.
@@ -183,6 +211,7 @@ impl Settings {
                     .collect(),
             ),
             snapshot: variable("KASMFORGE_SNAPSHOT").or(file.snapshot),
+            kasm: file.kasm,
         })
     }
 }

@@ -39,7 +39,7 @@ const ROOMS: [(&str, &[&str]); 14] = [
 ];
 
 /// Outside crates that are held in few rooms, and why.
-const HELD: [(&str, &[&str], &str); 13] = [
+const HELD: [(&str, &[&str], &str); 15] = [
     ("bollard", &["deploy"], "only the engine is spoken to so"),
     ("tokio", &["deploy"], "everything else is synchronous"),
     (
@@ -56,6 +56,16 @@ const HELD: [(&str, &[&str], &str); 13] = [
         "ureq",
         &["archive", "deploy", "kasm"],
         "fetching; asking a desktop whether it is healthy; Kasm's API",
+    ),
+    (
+        "rustls",
+        &["kasm"],
+        "others verify as usual; a server of Kasm may be pinned",
+    ),
+    (
+        "signal-hook",
+        &["kasmforge"],
+        "who is asked to end is the command",
     ),
     ("libc", &["sandbox"], "what it has is unsafe to call"),
     (

@@ -7,6 +7,7 @@ mod engine;
 pub(crate) mod gc;
 pub(crate) mod graph;
 mod init;
+pub(crate) mod kasm;
 mod load;
 pub(crate) mod lock;
 mod rollback;
@@ -33,6 +34,7 @@ pub(crate) fn run(arguments: Arguments, printer: &Printer) -> anyhow::Result<()>
     match command {
         Command::Init(wanted) => init::run(&wanted, &global, printer),
         Command::Schema(wanted) => schema::run(&wanted, printer),
+        Command::Kasm(wanted) => kasm::run(&wanted, &global, printer),
         Command::Completions { shell } => completions::run(shell, printer),
         Command::Graph(wanted) => graph::run(
             &wanted,

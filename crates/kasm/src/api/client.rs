@@ -1,0 +1,524 @@
+//! One request at a time to one server.
+
+use std::io;
+use std::sync::PoisonError;
+use std::thread::sleep;
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+use ureq::unversioned::resolver::DefaultResolver;
+use ureq::unversioned::transport::{ConnectProxyConnector, Connector as _, TcpConnector};
+
+use super::answer::clean;
+use super::credentials::MASK;
+use super::permission::{self, Permission};
+use super::tls::{Memory, TlsConnector};
+use super::{Credentials, Error, Loss, Server, Trust, explain};
+
+/// How long a connection may take to come about.
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// The largest answer that is read. A server with a thousand images sends about 5 MB.
+const LARGEST: u64 = 32_000_000;
+
+/// How much of an answer that is no JSON is shown.
+const BEGIN: usize = 60;
+
+/// How a client works; every value comes from the caller.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The server.
+    pub server: Server,
+    /// Whom to believe that it is the server.
+    pub trust: Trust,
+    /// The API key.
+    pub credentials: Credentials,
+    /// How long one request may take. An agent that is asked on the way may be slow.
+    pub timeout: Duration,
+    /// The pauses before a request that may be repeated is repeated.
+    pub pauses: Vec<Duration>,
+    /// The HTTP proxy, `http://[user:password@]host:port`.
+    pub proxy: Option<String>,
+    /// Hosts that the proxy is not asked for, as in the variable `no_proxy`.
+    pub no_proxy: Option<String>,
+    /// Texts besides the key that must not be repeated: values of variables, say.
+    pub secrets: Vec<String>,
+}
+
+impl Settings {
+    /// The usual settings.
+    #[must_use]
+    pub fn new(server: Server, trust: Trust, credentials: Credentials) -> Self {
+        Self {
+            server,
+            trust,
+            credentials,
+            timeout: Duration::from_secs(60),
+            pauses: vec![Duration::from_millis(500), Duration::from_secs(2)],
+            proxy: None,
+            no_proxy: None,
+            secrets: Vec::new(),
+        }
+    }
+}
+
+/// A connection to a server.
+#[derive(Debug)]
+pub struct Client {
+    settings: Settings,
+    agent: ureq::Agent,
+    memory: Memory,
+}
+
+/// An endpoint, and what a caller should know of it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Endpoint {
+    /// `public` for what is documented, `admin` for what is not.
+    pub(crate) area: &'static str,
+    pub(crate) name: &'static str,
+    /// The permissions it takes.
+    pub(crate) needs: &'static [Permission],
+    /// Whether it may be repeated; else where its effect can be seen.
+    pub(crate) loss: Loss,
+}
+
+impl Endpoint {
+    /// A documented endpoint that may be repeated.
+    pub(crate) const fn public(name: &'static str, needs: &'static [Permission]) -> Self {
+        Self {
+            area: "public",
+            name,
+            needs,
+            loss: Loss::Harmless,
+        }
+    }
+
+    /// The same, undocumented.
+    pub(crate) const fn admin(name: &'static str, needs: &'static [Permission]) -> Self {
+        Self {
+            area: "admin",
+            ..Self::public(name, needs)
+        }
+    }
+
+    /// The same, not to be repeated.
+    pub(crate) const fn once(self, look: &'static str) -> Self {
+        Self {
+            loss: Loss::Unknown(look),
+            ..self
+        }
+    }
+}
+
+impl Client {
+    /// Makes the connections' common settings. Nothing is asked yet.
+    ///
+    /// # Errors
+    /// If the certificates to trust or the proxy cannot be used, or the key would be sent in the
+    /// open to another machine.
+    pub fn new(settings: Settings) -> Result<Self, Error> {
+        let server = &settings.server;
+        if server.is_plain() && !server.is_loopback() && settings.trust != Trust::Anybody {
+            return Err(Error::Plain {
+                server: server.clone(),
+            });
+        }
+        let tls = TlsConnector::new(&settings.trust)?;
+        let memory = tls.memory();
+        let proxy = settings.proxy.as_deref().map(|text| {
+            proxy(text, settings.no_proxy.as_deref()).map_err(|source| Error::Proxy {
+                source: Box::new(source),
+            })
+        });
+        let config = ureq::Agent::config_builder()
+            .user_agent(concat!("kasmforge/", env!("CARGO_PKG_VERSION")))
+            .http_status_as_error(false)
+            // The key is in the body: it goes nowhere else.
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .proxy(proxy.transpose()?)
+            .timeout_resolve(Some(CONNECT))
+            .timeout_connect(Some(CONNECT))
+            .timeout_global(Some(settings.timeout))
+            // A connection that was closed while it idled looks like one that was cut.
+            .max_idle_connections(0)
+            .build();
+        let connector =
+            ().chain(ConnectProxyConnector::default())
+                .chain(TcpConnector::default())
+                .chain(tls);
+        Ok(Self {
+            agent: ureq::Agent::with_parts(config, connector, DefaultResolver::default()),
+            settings,
+            memory,
+        })
+    }
+
+    /// The server.
+    #[must_use]
+    pub const fn server(&self) -> &Server {
+        &self.settings.server
+    }
+
+    /// The key.
+    #[must_use]
+    pub const fn credentials(&self) -> &Credentials {
+        &self.settings.credentials
+    }
+
+    /// Asks whether the server is up, without the key.
+    ///
+    /// # Errors
+    /// If it cannot be reached, is not trusted, or is not well.
+    pub fn healthy(&self) -> Result<(), Error> {
+        const ENDPOINT: &str = "__healthcheck";
+        let address = self.server().at("/api/__healthcheck");
+        let (status, body) = self.repeated(ENDPOINT, Loss::Harmless, || {
+            self.forget();
+            self.agent.get(&address).call()
+        })?;
+        let text = String::from_utf8_lossy(&body);
+        if status == 200 && text.contains("true") {
+            return Ok(());
+        }
+        let found = match status {
+            200 => format!("its health check says `{}`", self.shown(&begin(&text))),
+            status => format!("its health check answers with status {status}"),
+        };
+        Err(Error::Unhealthy {
+            server: self.server().clone(),
+            found,
+        })
+    }
+
+    /// Asks for a path of the server with a user's cookies, without the key. `what` names it.
+    pub(crate) fn get(
+        &self,
+        what: &'static str,
+        path: &str,
+        cookies: &str,
+    ) -> Result<(u16, Vec<u8>), Error> {
+        let address = self.server().at(path);
+        let origin = self.server().to_string();
+        self.repeated(what, Loss::Harmless, || {
+            self.forget();
+            self.agent
+                .get(&address)
+                .header("Cookie", cookies)
+                .header("Origin", &origin)
+                .call()
+        })
+    }
+
+    /// Asks an endpoint, with the key.
+    pub(crate) fn ask(&self, endpoint: Endpoint, body: Map<String, Value>) -> Result<Value, Error> {
+        let Endpoint {
+            area,
+            name,
+            needs,
+            loss,
+        } = endpoint;
+        let address = self.server().at(&format!("/api/{area}/{name}"));
+        let mut body = body;
+        let credentials = &self.settings.credentials;
+        body.insert("api_key".into(), credentials.key().into());
+        body.insert("api_key_secret".into(), credentials.expose_secret().into());
+        let bytes = Value::Object(body).to_string();
+        let (status, answer) = self.repeated(name, loss, || {
+            self.forget();
+            self.agent
+                .post(&address)
+                .header("Content-Type", "application/json")
+                .header("Accept", "application/json")
+                .send(bytes.as_bytes())
+        })?;
+        tracing::debug!("{area}/{name}: status {status}, {} bytes", answer.len());
+        let value: Value = match serde_json::from_slice(&answer) {
+            Ok(value) => value,
+            Err(_) if status >= 400 => {
+                let text = String::from_utf8_lossy(&answer);
+                let denied = matches!(status, 401 | 403) || explain::is_denial(&begin(&text));
+                return Err(match denied {
+                    true => Error::Denied {
+                        endpoint: name,
+                        message: format!("status {status}"),
+                        needs,
+                    },
+                    false => Error::Status {
+                        endpoint: name,
+                        status,
+                    },
+                });
+            }
+            Err(_) => {
+                return Err(Error::NotJson {
+                    server: self.server().clone(),
+                    endpoint: name,
+                    status,
+                    begin: self.shown(&begin(&String::from_utf8_lossy(&answer))),
+                });
+            }
+        };
+        self.judged(endpoint, status, value)
+    }
+
+    /// Tells an answer from an error, in both manners a server has.
+    fn judged(&self, endpoint: Endpoint, status: u16, value: Value) -> Result<Value, Error> {
+        let name = endpoint.name;
+        let message = value.get("error_message").and_then(Value::as_str);
+        let message = message.filter(|message| !message.trim().is_empty());
+        match message {
+            Some(message) => {
+                let denied = matches!(status, 401 | 403) || explain::is_denial(message);
+                let message = self.shown(message);
+                Err(match denied {
+                    true => Error::Denied {
+                        endpoint: name,
+                        message,
+                        needs: endpoint.needs,
+                    },
+                    false => Error::Refused {
+                        endpoint: name,
+                        message,
+                    },
+                })
+            }
+            None if matches!(status, 401 | 403) => Err(Error::Denied {
+                endpoint: name,
+                message: format!("status {status}"),
+                needs: endpoint.needs,
+            }),
+            None if !(200..300).contains(&status) => Err(Error::Status {
+                endpoint: name,
+                status,
+            }),
+            None if !value.is_object() => Err(Error::Shape {
+                endpoint: name,
+                at: "it".into(),
+                problem: "is no JSON object".into(),
+            }),
+            None => Ok(value),
+        }
+    }
+
+    /// Sends a request, again where that is safe, and reads the answer.
+    fn repeated(
+        &self,
+        endpoint: &'static str,
+        loss: Loss,
+        send: impl Fn() -> Result<ureq::http::Response<ureq::Body>, ureq::Error>,
+    ) -> Result<(u16, Vec<u8>), Error> {
+        let mut pauses = self.settings.pauses.iter();
+        loop {
+            let answered = send()
+                .map_err(|error| self.failed(endpoint, loss, error))
+                .and_then(|response| self.received(endpoint, loss, response));
+            let again = match &answered {
+                Err(Error::Unreachable { .. }) => true,
+                Err(Error::Lost { .. }) => loss == Loss::Harmless,
+                // What stands before the API answers so while the API starts.
+                Ok((502..=504, _)) => loss == Loss::Harmless,
+                _ => false,
+            };
+            match pauses.next() {
+                Some(pause) if again => {
+                    tracing::info!("{endpoint}: trying again in {} ms", pause.as_millis());
+                    sleep(*pause);
+                }
+                _ => return answered,
+            }
+        }
+    }
+
+    fn received(
+        &self,
+        endpoint: &'static str,
+        loss: Loss,
+        response: ureq::http::Response<ureq::Body>,
+    ) -> Result<(u16, Vec<u8>), Error> {
+        let status = response.status().as_u16();
+        if (300..400).contains(&status) {
+            let to = response.headers().get("location");
+            let to = to.and_then(|to| to.to_str().ok()).unwrap_or_default();
+            return Err(Error::Redirected {
+                server: self.server().clone(),
+                endpoint,
+                status,
+                to: self.shown(&elsewhere(to)),
+            });
+        }
+        let body = response.into_body();
+        let read = body.into_with_config().limit(LARGEST).read_to_vec();
+        match read {
+            Ok(bytes) => Ok((status, bytes)),
+            Err(ureq::Error::BodyExceedsLimit(limit)) => Err(Error::TooLarge { endpoint, limit }),
+            Err(error) => Err(self.lost(endpoint, loss, error)),
+        }
+    }
+
+    /// What a failure to send means.
+    fn failed(&self, endpoint: &'static str, loss: Loss, error: ureq::Error) -> Error {
+        let seen = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(seen) = seen.as_ref()
+            && let Some(why) = &seen.problem
+        {
+            let server = self.server().clone();
+            return match self.settings.trust {
+                Trust::Pinned(pinned) => Error::OtherCertificate {
+                    server,
+                    pinned,
+                    found: seen.fingerprint,
+                },
+                _ => Error::NotTrusted {
+                    server,
+                    fingerprint: seen.fingerprint,
+                    why: why.clone(),
+                },
+            };
+        }
+        drop(seen);
+        if is_before_sending(&error) {
+            return Error::Unreachable {
+                server: self.server().clone(),
+                source: Box::new(error),
+            };
+        }
+        self.lost(endpoint, loss, error)
+    }
+
+    fn lost(&self, endpoint: &'static str, loss: Loss, error: ureq::Error) -> Error {
+        Error::Lost {
+            server: self.server().clone(),
+            endpoint,
+            loss,
+            source: Box::new(error),
+        }
+    }
+
+    fn forget(&self) {
+        *self.memory.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// A server's text, fit to be shown: without secrets, in one line.
+    pub(crate) fn shown(&self, text: &str) -> String {
+        clean(&self.without_secrets(text))
+    }
+
+    /// A text without what must not be repeated.
+    #[must_use]
+    pub fn without_secrets(&self, text: &str) -> String {
+        let mut text = text.to_owned();
+        let more = self.settings.secrets.iter().map(String::as_str);
+        for secret in self.settings.credentials.secrets().into_iter().chain(more) {
+            // A variable's value that is a common word is no secret, and hiding it hides sense.
+            if secret.len() >= permission::SHORTEST_SECRET {
+                text = text.replace(secret, MASK);
+            }
+        }
+        text
+    }
+}
+
+/// The body of a request as it may be shown.
+pub(crate) fn masked(body: &Map<String, Value>) -> Value {
+    let mut body = body.clone();
+    for name in ["api_key", "api_key_secret"] {
+        body.insert(name.into(), json!(MASK));
+    }
+    Value::Object(body)
+}
+
+/// Whether a failure came before the server could have read the request.
+fn is_before_sending(error: &ureq::Error) -> bool {
+    use ureq::{Error as E, Timeout};
+    match error {
+        E::HostNotFound
+        | E::ConnectionFailed
+        | E::ConnectProxyFailed(_)
+        | E::Tls(_)
+        | E::Rustls(_)
+        | E::BadUri(_)
+        | E::Timeout(Timeout::Resolve | Timeout::Connect) => true,
+        E::Io(error) => {
+            use io::ErrorKind as K;
+            matches!(
+                error.kind(),
+                K::ConnectionRefused
+                    | K::HostUnreachable
+                    | K::NetworkUnreachable
+                    | K::AddrNotAvailable
+                    | K::InvalidData
+            ) || error.to_string().contains("failed to lookup address")
+        }
+        _ => false,
+    }
+}
+
+/// Where a redirection leads: no path and no query, which could hold anything.
+fn elsewhere(location: &str) -> String {
+    match location.split_once("://") {
+        Some((scheme, rest)) => {
+            let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+            let host = host.rsplit('@').next().unwrap_or_default();
+            format!("{scheme}://{host}")
+        }
+        None if location.is_empty() => "nowhere".into(),
+        None => "another path of its own".into(),
+    }
+}
+
+fn begin(text: &str) -> String {
+    let text = clean(text);
+    match text.char_indices().nth(BEGIN) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}
+
+fn proxy(text: &str, except: Option<&str>) -> Result<ureq::Proxy, ureq::Error> {
+    let given = ureq::Proxy::new(text)?;
+    let mut builder = ureq::Proxy::builder(given.protocol())
+        .host(given.host())
+        .port(given.port())
+        .resolve_target(given.resolve_target());
+    if let Some(user) = given.username() {
+        builder = builder.username(user);
+    }
+    if let Some(password) = given.password() {
+        builder = builder.password(password);
+    }
+    let except = except.unwrap_or_default().split(',').map(str::trim);
+    for host in except.filter(|host| !host.is_empty()) {
+        builder = builder.no_proxy(host);
+    }
+    builder.build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{begin, elsewhere};
+
+    #[test]
+    fn redirections_are_told_without_their_paths() {
+        for (location, told) in [
+            (
+                "https://other.example.org/x?api_key=abc",
+                "https://other.example.org",
+            ),
+            (
+                "https://me:pw@other.example.org:8443",
+                "https://other.example.org:8443",
+            ),
+            ("/login", "another path of its own"),
+            ("", "nowhere"),
+        ] {
+            assert_eq!(elsewhere(location), told);
+        }
+    }
+
+    #[test]
+    fn beginnings_are_short() {
+        assert_eq!(begin("<html>\n"), "<html>");
+        assert_eq!(begin(&"é".repeat(100)).chars().count(), 61);
+    }
+}

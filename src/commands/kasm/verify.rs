@@ -1,0 +1,219 @@
+//! `kasmforge kasm verify`
+
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+use kasmforge_kasm::api::{Client, Error, Started, Status};
+use kasmforge_spec::{Check, Workspace};
+use serde_json::{Value, json};
+
+use super::World;
+use super::connection::{Connection, ConnectionArguments};
+use super::interrupt::Interrupt;
+use super::script::{self, Seen};
+use super::session::{self, Patience};
+use super::variables::Variables;
+use crate::cli::EngineArguments;
+use crate::commands::engine;
+use crate::printer::Printer;
+
+/// The pause between two looks for results.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// How long the server and its agent may take, besides the checks themselves, to have a command
+/// executed and to pass its results on.
+const DELAY: Duration = Duration::from_secs(30);
+
+#[derive(Debug, Args)]
+pub(super) struct Verify {
+    /// The workspace [default: the only one].
+    workspace: Option<String>,
+    #[command(flatten)]
+    variables: Variables,
+    /// Asks the container through the agent's Docker engine at this address, and not through the
+    /// server.
+    #[arg(long, value_name = "HOST")]
+    engine: Option<String>,
+    #[command(flatten)]
+    patience: Patience,
+    #[command(flatten)]
+    connection: ConnectionArguments,
+}
+
+/// A session that ran.
+struct Ran {
+    after: Duration,
+    checks: anyhow::Result<Vec<Seen>>,
+}
+
+/// Starts a session, runs the checks in it, and stops it in any case.
+pub(super) fn run(wanted: &Verify, world: &World<'_>) -> anyhow::Result<()> {
+    let workspace = world.workspace(wanted.workspace.as_ref())?;
+    let variables = wanted.variables.read()?;
+    let connection = session::connect_with(&variables, &wanted.connection, world)?;
+    let image = session::image(&connection.client, &workspace)?;
+    let interrupt = Interrupt::listen()?;
+    let started = session::request(&connection, image.clone(), variables, None)?;
+    world.printer.say(&format!("session {} starts", started.id));
+
+    // From here on there is a session, and every way out goes through its end.
+    let ran = steps(wanted, &workspace, &started, &connection, &interrupt, world);
+    let stopped = connection
+        .client
+        .destroy_session(&started.id, &started.user);
+    match &stopped {
+        Ok(_) => world.printer.say(&format!("session {} is stopped", started.id)),
+        Err(error) => world.printer.warn(&format!(
+            "session {} could not be stopped ({error}); `kasmforge kasm session stop {}` tries again",
+            started.id, started.id
+        )),
+    }
+
+    let (after, checks) = match &ran {
+        Ok(ran) => (Some(ran.after), ran.checks.as_deref().unwrap_or_default()),
+        Err(_) => (None, &[][..]),
+    };
+    let complete = matches!(&ran, Ok(ran) if ran.checks.is_ok());
+    let failed = checks.iter().filter(|seen| seen.problem.is_some()).count();
+    let json = json!({
+        "workspace": workspace.name,
+        "session": started.id.as_str(),
+        "image_id": image.as_str(),
+        "running_after_ms": after.map(|after| Value::from(after.as_millis() as u64)),
+        "checks": checks.iter().map(check_json).collect::<Vec<_>>(),
+        "passed": complete && failed == 0,
+        "stopped": stopped.is_ok(),
+    });
+    let text = match complete {
+        true => told(&workspace, checks, after.unwrap_or_default()),
+        false => String::new(),
+    };
+    if complete || world.printer.json() {
+        world.printer.result(&text, &json)?;
+    }
+    let count = checks.len();
+    ran?.checks?;
+    if failed > 0 {
+        bail!("{failed} of {count} checks failed");
+    }
+    stopped.map(drop).context("the session is still there")
+}
+
+fn steps(
+    wanted: &Verify,
+    workspace: &Workspace,
+    started: &Started,
+    connection: &Connection,
+    interrupt: &Interrupt,
+    world: &World<'_>,
+) -> anyhow::Result<Ran> {
+    let client = &connection.client;
+    let begun = Instant::now();
+    let (id, user) = (&started.id, &started.user);
+    let waiting = wanted.patience.waiting();
+    let status = session::watch(client, id, user, waiting, interrupt, world.printer)?;
+    let after = begun.elapsed();
+    world
+        .printer
+        .say(&format!("it runs after {:.1} s", after.as_secs_f64()));
+    let checks = match (workspace.checks.as_slice(), &wanted.engine) {
+        ([], _) => Ok(Vec::new()),
+        (_, Some(host)) => through_engine(host, &status, workspace),
+        (checks, None) => {
+            through_server(checks, started, &status, client, interrupt, world.printer)
+        }
+    };
+    Ok(Ran { after, checks })
+}
+
+/// Asks the container through the engine that runs it.
+fn through_engine(host: &str, status: &Status, workspace: &Workspace) -> anyhow::Result<Vec<Seen>> {
+    let container = status.container.as_deref();
+    let container = container.context("the server does not tell the session's container")?;
+    let engine = engine::connected(&EngineArguments {
+        host: Some(host.to_owned()),
+    })?;
+    let outcomes = engine.check(container, &engine::health(workspace).checks)?;
+    let seen = outcomes.into_iter().map(|outcome| Seen {
+        name: outcome.name,
+        problem: outcome.problem,
+    });
+    Ok(seen.collect())
+}
+
+/// Has the container ask itself, and reads what it saw.
+fn through_server(
+    checks: &[Check],
+    started: &Started,
+    status: &Status,
+    client: &Client,
+    interrupt: &Interrupt,
+    printer: &Printer,
+) -> anyhow::Result<Vec<Seen>> {
+    let (id, user) = (&started.id, &started.user);
+    let no_variables = std::collections::BTreeMap::new();
+    client.execute(id, user, &script::command(checks, id), false, &no_variables)?;
+    printer.say(&format!("{} checks are made", checks.len()));
+    let within: u64 = checks.iter().map(|check| check.within).sum();
+    let limit = DELAY + Duration::from_secs(within);
+    let begun = Instant::now();
+    let problem = loop {
+        if interrupt.asked() {
+            return Err(Error::Interrupted.into());
+        }
+        let problem = match client.download(started, status, &script::file(id)) {
+            Ok(Some(text)) => match script::read(&text, checks) {
+                Some(seen) => {
+                    // The home may outlive the session; that it does not stay clean is no failure.
+                    let _ = client.execute(id, user, &script::removal(id), false, &no_variables);
+                    return Ok(seen);
+                }
+                None => "what stands there is something else".to_owned(),
+            },
+            Ok(None) => "there is no such file".to_owned(),
+            Err(error @ (Error::Status { .. } | Error::Redirected { .. })) => error.to_string(),
+            Err(error) => return Err(error.into()),
+        };
+        if begun.elapsed() >= limit {
+            break problem;
+        }
+        sleep(PAUSE);
+    };
+    bail!(
+        "the session runs, but what its checks saw cannot be read within {} s: {problem}\n\
+         they are read from the session's downloads, which the image's web server must offer as \
+         Kasm's own images do; where the agent's Docker engine can be reached, --engine HOST asks \
+         the container itself",
+        limit.as_secs()
+    )
+}
+
+fn told(workspace: &Workspace, checks: &[Seen], after: Duration) -> String {
+    let lines = checks.iter().map(|seen| match &seen.problem {
+        None => format!("ok      {}\n", seen.name),
+        Some(problem) => format!("failed  {}: {problem}\n", seen.name),
+    });
+    let mut text: String = lines.collect();
+    let failed = checks.iter().filter(|seen| seen.problem.is_some()).count();
+    let verdict = match (failed, checks.len()) {
+        (0, 0) => "runs; it has no [[checks]]".to_owned(),
+        (0, count) => format!("runs, and {count} of {count} checks hold"),
+        (failed, count) => format!("runs, but {failed} of {count} checks do not hold"),
+    };
+    text.push_str(&format!(
+        "{} {verdict}  {:.1} s",
+        workspace.name,
+        after.as_secs_f64()
+    ));
+    text
+}
+
+fn check_json(seen: &Seen) -> Value {
+    json!({
+        "name": seen.name,
+        "passed": seen.problem.is_none(),
+        "seen": seen.problem,
+    })
+}
