@@ -90,6 +90,8 @@ pub(crate) enum Command {
     Size(crate::commands::size::Size),
     /// Builds again where everything is different, and compares.
     Verify(crate::commands::verify::Verify),
+    /// Makes, checks and imports registries of workspaces for Kasm's servers.
+    Registry(crate::commands::registry::Registry),
     /// Prints the JSON Schema of a definition, for editors.
     Schema(crate::commands::schema::Schema),
     /// Speaks with a Kasm server: registers workspaces, starts and stops sessions.

@@ -116,6 +116,19 @@ impl Printer {
         self.talk(&text);
     }
 
+    /// Shows what may be a mistake at its line.
+    pub(crate) fn doubt(&self, files: &Files, diagnostic: &Diagnostic) {
+        self.talk(&format!(
+            "{}\n",
+            render::render_warning(files, diagnostic, true)
+        ));
+    }
+
+    /// Shows a mistake at its line.
+    pub(crate) fn mistake(&self, files: &Files, diagnostic: &Diagnostic) {
+        self.talk(&format!("{}\n", render::render(files, diagnostic, true)));
+    }
+
     /// Shows mistakes in definitions at their lines.
     pub(crate) fn mistakes(&self, files: &Files, diagnostics: &[Diagnostic], closing: &str) {
         for diagnostic in diagnostics {

@@ -8,7 +8,16 @@ use kasmforge_spec::{Diagnostic, FileId, Files, Location};
 /// The text of one diagnostic: message, the places it speaks of, and what mends it. Colours add
 /// nothing that the text does not say. It ends without a newline.
 pub(crate) fn render(files: &Files, diagnostic: &Diagnostic, color: bool) -> String {
-    let mut group = Group::with_title(Level::ERROR.primary_title(&*diagnostic.message));
+    render_as(Level::ERROR, files, diagnostic, color)
+}
+
+/// The same of something that is no mistake yet.
+pub(crate) fn render_warning(files: &Files, diagnostic: &Diagnostic, color: bool) -> String {
+    render_as(Level::WARNING, files, diagnostic, color)
+}
+
+fn render_as(level: Level<'_>, files: &Files, diagnostic: &Diagnostic, color: bool) -> String {
+    let mut group = Group::with_title(level.primary_title(&*diagnostic.message));
     for snippet in snippets(files, diagnostic) {
         group = group.element(snippet);
     }

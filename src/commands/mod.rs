@@ -10,6 +10,7 @@ mod init;
 pub(crate) mod kasm;
 mod load;
 pub(crate) mod lock;
+pub(crate) mod registry;
 mod rollback;
 pub(crate) mod schema;
 pub(crate) mod size;
@@ -33,6 +34,7 @@ pub(crate) fn run(arguments: Arguments, printer: &Printer) -> anyhow::Result<()>
     let Arguments { global, command } = arguments;
     match command {
         Command::Init(wanted) => init::run(&wanted, &global, printer),
+        Command::Registry(wanted) => registry::run(&wanted, &global, printer),
         Command::Schema(wanted) => schema::run(&wanted, printer),
         Command::Kasm(wanted) => kasm::run(&wanted, &global, printer),
         Command::Completions { shell } => completions::run(shell, printer),

@@ -1,6 +1,8 @@
 //! A real browser: headless Chromium through chromedriver, spoken to in WebDriver
 //! (the W3C's recommendation), with no more of it than a desktop's test needs.
 
+#![allow(dead_code, reason = "no test uses all of it")]
+
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -73,9 +75,31 @@ impl Browser {
         }
     }
 
+    /// Opens an address.
+    pub(crate) fn visit(&self, url: &str) {
+        post(&format!("{}/url", self.session), &json!({ "url": url })).expect("the page opens");
+    }
+
+    /// Shows pages as a screen of this width and height does, dark or light.
+    pub(crate) fn screen(&self, width: u32, height: u32, dark: bool) {
+        let tell = |command: &str, parameters: Value| {
+            let body = json!({ "cmd": command, "params": parameters });
+            post(&format!("{}/goog/cdp/execute", self.session), &body).expect("Chromium does it");
+        };
+        tell(
+            "Emulation.setDeviceMetricsOverride",
+            json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600 }),
+        );
+        let scheme = if dark { "dark" } else { "light" };
+        tell(
+            "Emulation.setEmulatedMedia",
+            json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] }),
+        );
+    }
+
     /// Opens an address and waits until noVNC says that it is connected.
     pub(crate) fn open(&self, url: &str) {
-        post(&format!("{}/url", self.session), &json!({ "url": url })).expect("the page opens");
+        self.visit(url);
         self.until("noVNC connects", |browser| {
             let script = "return document.documentElement.classList.contains('noVNC_connected')";
             browser.script(script) == json!(true)
@@ -158,7 +182,8 @@ impl Browser {
         std::fs::write(path, decoded).expect("written");
     }
 
-    fn script(&self, script: &str) -> Value {
+    /// What a function's body returns, run in the page; null if it fails.
+    pub(crate) fn script(&self, script: &str) -> Value {
         let body = json!({ "script": script, "args": [] });
         post(&format!("{}/execute/sync", self.session), &body).unwrap_or(Value::Null)
     }
