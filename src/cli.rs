@@ -70,6 +70,8 @@ pub(crate) enum Command {
     Upgrade(Upgrade),
     /// Goes back to the container before the last upgrade.
     Rollback(Rollback),
+    /// Runs an image in a container of its own and asks it what a desktop must do.
+    Checks(crate::commands::checks::Checks),
     /// Brings kasmforge.lock up to date with the definitions.
     Lock(crate::commands::lock::Arguments),
     /// Takes newer packages into kasmforge.lock.

@@ -13,6 +13,7 @@ mod reasons;
 mod render;
 mod settings;
 mod shipped;
+mod suite;
 mod vendored;
 mod verifying;
 

@@ -1,6 +1,7 @@
 //! The commands: one file each, and what several of them share.
 
 mod build;
+pub(crate) mod checks;
 mod completions;
 pub(crate) mod diff;
 mod engine;
@@ -51,6 +52,7 @@ pub(crate) fn run(arguments: Arguments, printer: &Printer) -> anyhow::Result<()>
         Command::Build(wanted) => build::run(&wanted, &Context::new(&global)?, printer),
         Command::Load(wanted) => load::run(&wanted, &Context::new(&global)?, printer),
         Command::Upgrade(wanted) => upgrade::run(&wanted, &Context::new(&global)?, printer),
+        Command::Checks(wanted) => checks::run(&wanted, &Context::new(&global)?, printer),
         Command::Rollback(wanted) => rollback::run(&wanted, &Context::new(&global)?, printer),
         Command::Lock(wanted) => lock::run(&wanted, &global, printer),
         Command::Update(wanted) => update::run(&wanted, &Context::new(&global)?, printer),

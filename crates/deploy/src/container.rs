@@ -176,6 +176,16 @@ impl Engine {
         self.find("remove the container", name, remove).map(|_| ())
     }
 
+    /// Removes a container nobody else knows, with the volumes made for it.
+    pub(crate) fn remove_with_volumes(&self, name: &str) -> Result<(), Error> {
+        let options = RemoveContainerOptionsBuilder::default()
+            .force(true)
+            .v(true)
+            .build();
+        let remove = self.docker.remove_container(name, Some(options));
+        self.find("remove the container", name, remove).map(|_| ())
+    }
+
     pub(crate) fn set_policy(&self, name: &str, policy: RestartPolicy) -> Result<(), Error> {
         let body = ContainerUpdateBody {
             restart_policy: Some(policy),

@@ -15,6 +15,8 @@ use crate::{Error, UpgradeEvent};
 
 /// How long one HTTP request may take.
 const REQUEST: Duration = Duration::from_secs(5);
+/// No answer that is read is larger: a picture of a large screen.
+const BODY: u64 = 64 << 20;
 /// The pause between two looks, at first.
 const SHORT: Duration = Duration::from_millis(100);
 /// The pause between two looks, when it takes longer.
@@ -349,8 +351,23 @@ fn answer(reach: &Reach) -> Option<Address> {
     })
 }
 
-/// The status an HTTP request is answered with. Redirects are answers, not invitations.
+/// The status an HTTP request is answered with.
 fn request(reach: &Reach, tls: bool, path: &str) -> Result<u16, ureq::Error> {
+    let address = Address {
+        host: reach.host.clone(),
+        port: reach.port,
+        tls,
+    };
+    Ok(get(&address, path, None)?.0)
+}
+
+/// The status and the body an HTTP request is answered with, perhaps with a login. Redirects are
+/// answers, not invitations. Of a body no more is read than a picture has.
+pub(crate) fn get(
+    address: &Address,
+    path: &str,
+    login: Option<(&str, &str)>,
+) -> Result<(u16, Vec<u8>), ureq::Error> {
     // A desktop makes its own certificate at its first start.
     let tls_config = TlsConfig::builder().disable_verification(true).build();
     let agent: Agent = Agent::config_builder()
@@ -362,14 +379,39 @@ fn request(reach: &Reach, tls: bool, path: &str) -> Result<u16, ureq::Error> {
         .timeout_global(Some(REQUEST))
         .build()
         .into();
-    let address = Address {
-        host: reach.host.clone(),
-        port: reach.port,
-        tls,
-    };
     let slash = if path.starts_with('/') { "" } else { "/" };
-    let response = agent.get(format!("{address}{slash}{path}")).call()?;
-    Ok(response.status().as_u16())
+    let mut request = agent.get(format!("{address}{slash}{path}"));
+    if let Some((user, password)) = login {
+        request = request.header("Authorization", basic(user, password));
+    }
+    let mut response = request.call()?;
+    let status = response.status().as_u16();
+    let body = match login {
+        Some(_) => response
+            .body_mut()
+            .with_config()
+            .limit(BODY)
+            .read_to_vec()?,
+        None => Vec::new(),
+    };
+    Ok((status, body))
+}
+
+/// A login as HTTP's basic scheme writes it (RFC 7617), in base64 (RFC 4648).
+fn basic(user: &str, password: &str) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = "Basic ".to_owned();
+    for chunk in format!("{user}:{password}").as_bytes().chunks(3) {
+        let byte = |index: usize| u32::from(chunk.get(index).copied().unwrap_or(0));
+        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+        for index in 0..4 {
+            text.push(match index <= chunk.len() {
+                true => char::from(DIGITS[(bits >> (18 - 6 * index) & 63) as usize]),
+                false => '=',
+            });
+        }
+    }
+    text
 }
 
 /// Whether a table of sockets (proc(5), `/proc/net/tcp`) has one listening on this port. Its
@@ -403,6 +445,18 @@ fn brief(output: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The vectors of RFC 7617 and RFC 4648.
+    #[test]
+    fn logins_are_written_as_the_standard_has_it() {
+        assert_eq!(
+            basic("Aladdin", "open sesame"),
+            "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="
+        );
+        assert_eq!(basic("", ""), "Basic Og==");
+        assert_eq!(basic("fo", ""), "Basic Zm86");
+        assert_eq!(basic("a", "bc"), "Basic YTpiYw==");
+    }
 
     #[test]
     fn listening_sockets_are_found() {

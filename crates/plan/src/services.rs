@@ -41,8 +41,9 @@ const FOLDER: &str = "/etc/kasmforge/services";
 const LIBRARY: &str = "/usr/libexec/kasmforge/supervise.sh";
 
 /// Milliseconds in which all services together must have stopped. An engine kills the container
-/// ten seconds after it asked it to stop; what is left over here is for stray processes.
-const STOP_BUDGET: usize = 7000;
+/// ten seconds after it asked it to stop; what is left over here is for stray processes
+/// and for machines with much else to do.
+const STOP_BUDGET: usize = 6000;
 
 /// Milliseconds any one service is left between SIGTERM and SIGKILL, however many must stop one
 /// after the other.
@@ -177,7 +178,10 @@ fn scan_folder(levels: &[Vec<&str>], each: usize) -> Vec<Compiled> {
         .iter()
         .map(|signal| program(at(signal), stop.clone()))
         .collect();
-    files.push(program(at("finish"), "#!/bin/sh\nexit 0\n".to_owned()));
+    // 0 for whoever stopped it from outside; else what `end_all` asked for.
+    let finish =
+        "#!/bin/sh\nexit \"$(cat \"$KASMFORGE_RUN/exit-status\" 2>/dev/null || echo 0)\"\n";
+    files.push(program(at("finish"), finish.to_owned()));
     files.push(program(
         at("crash"),
         format!("#!/bin/sh\nsleep 1\nexec {INIT}\n"),

@@ -37,5 +37,9 @@ for service in "$describe"/*/ "$describe"/.s6-svscan/; do
     fi
 done
 
+# Where the end of the whole is asked for, and with which status (see supervise.sh).
+echo $$ >"$KASMFORGE_RUN/pid"
+rm -f "$KASMFORGE_RUN/exit-status"
+
 cd "$scan" || exit 111
 exec s6-svscan .

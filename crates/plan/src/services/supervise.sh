@@ -8,6 +8,10 @@
 folder=${KASMFORGE_RUN:-/tmp/kasmforge}
 health_log=${KASMFORGE_HEALTH_LOG:-/tmp/container-health.log}
 
+# An image may have programs here that are told what happens: `on-report MESSAGE`, and
+# `on-death SERVICE STATUS SIGNAL`, whose exit status 1 ends the container.
+hooks=/usr/libexec/kasmforge
+
 # What stands before a command to ask when it is ready; words without spaces.
 asker=
 
@@ -21,6 +25,22 @@ report() {
     fi
     { printf '%s %s\n' "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$*" >>"$health_log"; } 2>/dev/null
     printf 'kasmforge: %s\n' "$*" >&2
+    [ ! -x "$hooks/on-report" ] || "$hooks/on-report" "$*"
+}
+
+# What the service said last, for those who read of its death. Its log is written by another
+# process, which is given a moment.
+last_words() {
+    sleep 0.2
+    words=$(tail -n 1 "$folder/log/$1/current" 2>/dev/null | sed 's/^[^ ]* [^ ]*  //' | cut -c-300)
+    [ -z "$words" ] || printf ' (it said last: %s)' "$words"
+}
+
+# Ends the whole, with this status, as if the engine had asked PID 1 to. Not from the service's own
+# folder: the stop waits for every service.
+end_all() {
+    echo "$1" >"$folder/exit-status"
+    kill -TERM "$(cat "$folder/pid")" 2>/dev/null
 }
 
 # Sleeps before the next start of a service that keeps ending: not at all after the first end,
@@ -100,16 +120,21 @@ ended() {
         : >complete
         exit 125
     fi
+    if [ -x "$hooks/on-death" ] && ! "$hooks/on-death" "$name" "$3" "$4"; then
+        report "$name $how; the container ends, as its settings ask$(last_words "$name")"
+        end_all 1
+        exit 125
+    fi
     now=$(date +%s)
     lived=$((now - $(cat started 2>/dev/null || echo "$now")))
     failures=$(cat failures 2>/dev/null || echo 0)
     [ "$lived" -lt "$settled_after" ] || failures=0
     echo $((failures + 1)) >failures
     if [ "$restart" = never ]; then
-        report "$name $how after $lived s and stays down; its log is $folder/log/$name/current"
+        report "$name $how after $lived s and stays down; its log is $folder/log/$name/current$(last_words "$name")"
         exit 125
     fi
-    report "$name $how after $lived s and starts again; its log is $folder/log/$name/current"
+    report "$name $how after $lived s and starts again; its log is $folder/log/$name/current$(last_words "$name")"
     exit 0
 }
 

@@ -78,13 +78,13 @@ fn a_service_is_a_folder_of_scripts() {
 fn the_last_started_are_stopped_first() {
     let files = compile(&services(DESKTOP));
     let stop = text(&files, "/etc/kasmforge/services/.s6-svscan/SIGTERM");
-    let dependants = stop.find("stop 3500 web session").expect("both at once");
-    let display = stop.find("stop 3500 display").expect("the display");
+    let dependants = stop.find("stop 3000 web session").expect("both at once");
+    let display = stop.find("stop 3000 display").expect("the display");
     assert!(dependants < display);
     // The time to end well is what the stop script waits for, and a little less.
     assert_eq!(
         text(&files, "/etc/kasmforge/services/web/timeout-kill"),
-        "3150\n"
+        "2700\n"
     );
 }
 
@@ -259,6 +259,10 @@ restart = "never"
     assert!(health.contains(" and starts again; its log is "));
     assert!(health.contains(" broken ended with status 7 after "));
     assert!(health.contains(" and stays down; its log is "));
+    assert!(
+        health.contains(" (it said last: last words)"),
+        "who reads of a death reads why: {health}"
+    );
     assert!(!health.contains("setup"));
     assert!(
         running
@@ -273,4 +277,44 @@ restart = "never"
     assert_eq!(stopped, "port\nsocket\n");
     let after = fs::read_to_string(root.path().join("health.log")).expect("it was read before");
     assert_eq!(after, health);
+}
+
+/// An image may ask that the whole ends with one of its services; nothing else ends it.
+#[test]
+fn a_death_ends_the_whole_only_where_the_image_says_so() {
+    if !s6_is_installed() {
+        return;
+    }
+    let mut running = Running::start(
+        r#"
+[[services]]
+name = "vital"
+command = ["sh", "-c", "until test -e ROOT/die; do sleep 0.1; done; exit 9"]
+
+[[services]]
+name = "other"
+command = ["sh", "-c", "sleep 0.3; exit 8"]
+restart = "never"
+"#,
+    );
+    let hook = running.root.path().join("usr/libexec/kasmforge/on-death");
+    let script = "#!/bin/sh\necho \"$*\" >>hook\ntest \"$1\" != vital\n";
+    let script = script.replace("hook", &format!("{}/hook", running.root.path().display()));
+    fs::write(&hook, script).expect("the hook");
+    fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).expect("its mode");
+    running.wait("-D", "other");
+    running.wait("-u", "vital");
+    fs::write(running.root.path().join("die"), "").expect("the sign to die");
+    let status = running.supervisor.wait().expect("it is our child");
+    assert_eq!(status.code(), Some(1));
+    assert!(
+        running.file("hook").ends_with("vital 9 0\n"),
+        "{}",
+        running.file("hook")
+    );
+    assert!(
+        running
+            .file("health.log")
+            .contains("the container ends, as its settings ask")
+    );
 }

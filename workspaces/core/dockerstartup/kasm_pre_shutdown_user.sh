@@ -1,3 +1,0 @@
-#!/bin/sh
-# Kasm runs this as kasm-user, before a session ends. Replace it, or map a file over it, to have something done.
-exit 0
