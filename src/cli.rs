@@ -67,9 +67,25 @@ pub(crate) enum Command {
     /// Gives the image that was built last to the Docker engine.
     Load(Load),
     /// Runs the image in the place of the one that runs, once it is healthy.
-    Upgrade(Upgrade),
-    /// Goes back to the container before the last upgrade.
-    Rollback(Rollback),
+    Upgrade(crate::commands::upgrade::Upgrade),
+    /// Goes back to an earlier generation of the desktop.
+    Rollback(crate::commands::rollback::Rollback),
+    /// Lists the generations of the desktop.
+    History(crate::commands::history::History),
+    /// Builds, loads and upgrades in one; with --watch, again after each change.
+    Run(crate::commands::run::Run),
+    /// Tells how the desktop stands.
+    Status(crate::commands::status::Status),
+    /// Shows what the desktop writes.
+    Logs(crate::commands::logs::Logs),
+    /// Runs a command in the desktop's container.
+    Exec(crate::commands::exec::Exec),
+    /// Opens the desktop in the browser.
+    Open(crate::commands::open::Open),
+    /// Stops the desktop.
+    Stop(crate::commands::stop::Stop),
+    /// Removes the desktop and its earlier generations; its volumes stay.
+    Down(crate::commands::stop::Stop),
     /// Runs an image in a container of its own and asks it what a desktop must do.
     Checks(crate::commands::checks::Checks),
     /// Brings kasmforge.lock up to date with the definitions.
@@ -142,29 +158,11 @@ pub(crate) struct Load {
     pub(crate) engine: EngineArguments,
 }
 
-#[derive(Debug, Args)]
-pub(crate) struct Upgrade {
-    /// The workspace [default: the one built last].
-    pub(crate) workspace: Option<String>,
-    #[command(flatten)]
-    pub(crate) engine: EngineArguments,
-    /// Replaces the container although it is up to date.
-    #[arg(long)]
-    pub(crate) force: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Rollback {
-    /// The workspace [default: the one built last].
-    pub(crate) workspace: Option<String>,
-    #[command(flatten)]
-    pub(crate) engine: EngineArguments,
-}
-
 /// Which engine is meant.
 #[derive(Debug, Args)]
 pub(crate) struct EngineArguments {
-    /// The engine's address [default: DOCKER_HOST, else Docker's current context].
+    /// The engine's address: unix:///path, tcp://host:port, ssh://user@host; for `load` also
+    /// containerd:///path?namespace [default: DOCKER_HOST, else Docker's current context].
     #[arg(long, value_name = "HOST")]
     pub(crate) host: Option<String>,
 }

@@ -59,6 +59,14 @@ impl std::fmt::Display for Mistakes {
 
 impl std::error::Error for Mistakes {}
 
+/// A command in a container ended with a status of its own, and this program ends with the same.
+#[derive(Debug, thiserror::Error)]
+#[error("the command ended with status {status}")]
+pub(crate) struct Ended {
+    /// The status, from 1.
+    pub(crate) status: u8,
+}
+
 /// Tells an error, and gives the status to end with.
 pub(crate) fn of(error: &anyhow::Error, printer: &Printer) -> ExitCode {
     let closed = error.chain().any(|cause| {
@@ -69,6 +77,10 @@ pub(crate) fn of(error: &anyhow::Error, printer: &Printer) -> ExitCode {
     if closed {
         // Whoever read our output has read enough of it.
         return ExitCode::SUCCESS;
+    }
+    if let Some(ended) = error.downcast_ref::<Ended>() {
+        // It has said what it had to say.
+        return ExitCode::from(ended.status);
     }
     if let Some(report) = error.downcast_ref::<Report>() {
         printer.mistakes(&report.files, &report.diagnostics, NOTHING_WRITTEN);

@@ -247,6 +247,18 @@ fn credentials(named: Option<PathBuf>, home: Option<&Path>) -> anyhow::Result<Cr
     Ok(credentials)
 }
 
+/// Where upgrades are written down; `None` without a home.
+pub(crate) fn state() -> Option<PathBuf> {
+    let folder = |name: &str| {
+        std::env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    folder("XDG_STATE_HOME")
+        .or_else(|| folder("HOME").map(|home| home.join(".local/state")))
+        .map(|folder| folder.join("kasmforge"))
+}
+
 fn read(path: &Path) -> anyhow::Result<File> {
     match std::fs::read_to_string(path) {
         Ok(text) => toml::from_str(&text)

@@ -39,7 +39,8 @@ const ROOMS: [(&str, &[&str]); 14] = [
 ];
 
 /// Outside crates that are held in few rooms, and why.
-const HELD: [(&str, &[&str], &str); 15] = [
+const HELD: [(&str, &[&str], &str); 16] = [
+    ("notify", &["kasmforge"], "`run --watch`"),
     ("bollard", &["deploy"], "only the engine is spoken to so"),
     ("tokio", &["deploy"], "everything else is synchronous"),
     (
@@ -70,8 +71,8 @@ const HELD: [(&str, &[&str], &str); 15] = [
     ("libc", &["sandbox"], "what it has is unsafe to call"),
     (
         "rustix",
-        &["build", "sandbox", "store"],
-        "the kernel is asked by few",
+        &["build", "kasmforge", "sandbox", "store"],
+        "the kernel is asked by few; a terminal, by `exec`",
     ),
     (
         "resolvo",

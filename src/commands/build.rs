@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use kasmforge_build::{BuildError, Built, Request, build, remember};
 use kasmforge_lock::Lock;
 use kasmforge_spec::Workspace;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Context, architecture};
 use crate::cli::Build;
@@ -21,6 +21,19 @@ use crate::vendored::Vendored;
 
 /// Builds a workspace's image and links `result` to it.
 pub(crate) fn run(wanted: &Build, context: &Context, printer: &Printer) -> anyhow::Result<()> {
+    let made = make(wanted, context, printer)?;
+    Ok(printer.result(&told(&made), &json(&made))?)
+}
+
+/// What a build made.
+pub(super) struct Made {
+    pub(super) built: Built,
+    link: PathBuf,
+    seconds: f64,
+}
+
+/// Builds a workspace's image and links `result` to it.
+pub(super) fn make(wanted: &Build, context: &Context, printer: &Printer) -> anyhow::Result<Made> {
     let started = Instant::now();
     let mut wanted = wanted.clone();
     if wanted.vendored.is_some() {
@@ -51,7 +64,11 @@ pub(crate) fn run(wanted: &Build, context: &Context, printer: &Printer) -> anyho
     let noted = std::path::absolute(&link)
         .with_context(|| format!("cannot tell where {} is", link.display()))?;
     context.store.note_link(&noted)?;
-    report(&built, &link, started.elapsed().as_secs_f64(), printer)
+    Ok(Made {
+        built,
+        link,
+        seconds: started.elapsed().as_secs_f64(),
+    })
 }
 
 struct Building<'a> {
@@ -199,16 +216,30 @@ fn relink(link: &Path, archive: &Path) -> anyhow::Result<()> {
     std::fs::rename(&temporary, link).with_context(failed)
 }
 
-fn report(built: &Built, link: &Path, seconds: f64, printer: &Printer) -> anyhow::Result<()> {
+/// What was built, in words.
+pub(super) fn told(made: &Made) -> String {
+    let Made { built, seconds, .. } = made;
     let reused = built.layers.iter().filter(|layer| layer.reused).count();
-    let made = built.layers.len() - reused;
-    let size: u64 = built.layers.iter().map(|layer| layer.size).sum();
-    let text = format!(
-        "{}  {}  {}  {made} layers built, {reused} reused  {seconds:.1} s",
+    let new = built.layers.len() - reused;
+    format!(
+        "{}  {}  {}  {new} layers built, {reused} reused  {seconds:.1} s",
         shown(&built.references),
         built.manifest,
-        bytes(size),
-    );
+        bytes(size(built)),
+    )
+}
+
+fn size(built: &Built) -> u64 {
+    built.layers.iter().map(|layer| layer.size).sum()
+}
+
+/// What was built, for machines.
+pub(super) fn json(made: &Made) -> Value {
+    let Made {
+        built,
+        link,
+        seconds,
+    } = made;
     let layers: Vec<_> = built
         .layers
         .iter()
@@ -224,7 +255,7 @@ fn report(built: &Built, link: &Path, seconds: f64, printer: &Printer) -> anyhow
             })
         })
         .collect();
-    let json = json!({
+    json!({
         "workspace": built.workspace,
         "architecture": built.architecture,
         "reference": shown(&built.references),
@@ -232,12 +263,11 @@ fn report(built: &Built, link: &Path, seconds: f64, printer: &Printer) -> anyhow
         "image_id": built.config,
         "archive": built.archive,
         "result": link,
-        "size": size,
+        "size": size(built),
         "reused": built.reused,
         "layers": layers,
         "seconds": seconds,
-    });
-    Ok(printer.result(&text, &json)?)
+    })
 }
 
 /// The first name, as people write it.

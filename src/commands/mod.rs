@@ -5,20 +5,27 @@ pub(crate) mod checks;
 mod completions;
 pub(crate) mod diff;
 mod engine;
+pub(crate) mod exec;
 pub(crate) mod gc;
 pub(crate) mod graph;
+pub(crate) mod history;
 mod init;
 pub(crate) mod kasm;
 mod load;
 pub(crate) mod lock;
+pub(crate) mod logs;
+pub(crate) mod open;
 pub(crate) mod registry;
-mod rollback;
+pub(crate) mod rollback;
+pub(crate) mod run;
 pub(crate) mod schema;
 pub(crate) mod size;
+pub(crate) mod status;
+pub(crate) mod stop;
 pub(crate) mod store;
 pub(crate) mod tree;
 pub(crate) mod update;
-mod upgrade;
+pub(crate) mod upgrade;
 pub(crate) mod verify;
 pub(crate) mod why;
 
@@ -54,6 +61,14 @@ pub(crate) fn run(arguments: Arguments, printer: &Printer) -> anyhow::Result<()>
         Command::Upgrade(wanted) => upgrade::run(&wanted, &Context::new(&global)?, printer),
         Command::Checks(wanted) => checks::run(&wanted, &Context::new(&global)?, printer),
         Command::Rollback(wanted) => rollback::run(&wanted, &Context::new(&global)?, printer),
+        Command::History(wanted) => history::run(&wanted, &Context::new(&global)?, printer),
+        Command::Run(wanted) => run::run(&wanted, &Context::new(&global)?, printer),
+        Command::Status(wanted) => status::run(&wanted, &Context::new(&global)?, printer),
+        Command::Logs(wanted) => logs::run(&wanted, &Context::new(&global)?, printer),
+        Command::Exec(wanted) => exec::run(&wanted, &Context::new(&global)?),
+        Command::Open(wanted) => open::run(&wanted, &Context::new(&global)?, printer),
+        Command::Stop(wanted) => stop::stop(&wanted, &Context::new(&global)?, printer),
+        Command::Down(wanted) => stop::down(&wanted, &Context::new(&global)?, printer),
         Command::Lock(wanted) => lock::run(&wanted, &global, printer),
         Command::Update(wanted) => update::run(&wanted, &Context::new(&global)?, printer),
         Command::Why(wanted) => why::run(&wanted, &global, printer),

@@ -51,6 +51,8 @@ kill -KILL $(cat /proc/$engine/task/$engine/children) 2>/dev/null || kill -KILL 
 wait
 ip link delete "$bridge" 2>/dev/null
 find /sys/fs/cgroup -depth -type d \( -path "*/$bridge" -o -path "*/$bridge/*" \) -exec rmdir {} + 2>/dev/null
+[ -e "$home/keep" ] && exit
+umount "$home/data" 2>/dev/null
 rm -rf "$home"
 "#;
 
@@ -61,7 +63,10 @@ pub(crate) struct Engine {
     /// The engine's unix socket.
     pub(crate) socket: PathBuf,
     folder: PathBuf,
-    supervisor: Child,
+    /// The bridge's name and its address with its mask.
+    bridge: [String; 2],
+    /// Ends the engine; `None` for one that somebody else started.
+    supervisor: Option<Child>,
 }
 
 impl Engine {
@@ -71,6 +76,28 @@ impl Engine {
     /// If a tool is missing or the engine does not come up; the text says what to install, or
     /// ends with the engine's last words.
     pub(crate) fn start() -> Self {
+        Self::start_with(None)
+    }
+
+    /// Starts an engine whose disk holds so many megabytes, in memory.
+    ///
+    /// # Panics
+    /// As [`Engine::start`].
+    pub(crate) fn start_on_disk_of(megabytes: u32) -> Self {
+        Self::start_with(Some(megabytes))
+    }
+
+    /// An engine that runs already: another version, or another product.
+    pub(crate) fn existing(socket: PathBuf) -> Self {
+        Self {
+            socket,
+            folder: PathBuf::new(),
+            bridge: [String::new(), String::new()],
+            supervisor: None,
+        }
+    }
+
+    fn start_with(disk: Option<u32>) -> Self {
         for (tool, package) in [
             ("dockerd", "docker.io"),
             ("ip", "iproute2"),
@@ -99,39 +126,42 @@ impl Engine {
         let folder = std::env::temp_dir().join(&name);
         fs::create_dir_all(&folder).expect("a folder for the engine");
         fs::write(folder.join("daemon.json"), "{}").expect("the engine's settings");
-        let log = fs::File::create(folder.join("log")).expect("the engine's log");
-        let supervisor = Command::new("sh")
-            .args(["-c", SUPERVISOR, "engine"])
-            .arg(&folder)
-            .arg(&name)
-            .arg(free_network(number))
-            .stdin(Stdio::piped())
-            .stdout(log.try_clone().expect("the log, twice"))
-            .stderr(log)
-            // Whatever signal ends the test's group, the supervisor lives on to clean up.
-            .process_group(0)
-            .spawn()
-            .expect("`sh` runs");
+        if let Some(megabytes) = disk {
+            let data = folder.join("data");
+            fs::create_dir_all(&data).expect("a folder for the disk");
+            let mounted = Command::new("mount")
+                .args(["-t", "tmpfs", "-o", &format!("size={megabytes}m"), "disk"])
+                .arg(&data)
+                .status();
+            assert!(mounted.is_ok_and(|status| status.success()), "a disk");
+        }
+        let bridge = [name, free_network(number)];
+        let supervisor = Some(supervise(&folder, &bridge));
         let mut engine = Self {
             socket: folder.join("docker.sock"),
             folder,
+            bridge,
             supervisor,
         };
+        engine.wait_until_it_answers();
+        engine
+    }
 
+    fn wait_until_it_answers(&mut self) {
         let started = Instant::now();
         loop {
-            if engine
+            if self
                 .get("/_ping")
                 .is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
             {
-                return engine;
+                return;
             }
-            let log = engine.log();
+            let log = self.log();
             let ended = log.contains("the engine has ended")
-                || engine
+                || self
                     .supervisor
-                    .try_wait()
-                    .is_ok_and(|status| status.is_some());
+                    .as_mut()
+                    .is_some_and(|one| one.try_wait().is_ok_and(|status| status.is_some()));
             if ended || started.elapsed() > START {
                 let lines: Vec<_> = log.lines().collect();
                 let tail = lines[lines.len().saturating_sub(25)..].join("\n");
@@ -139,6 +169,22 @@ impl Engine {
             }
             sleep(Duration::from_millis(50));
         }
+    }
+
+    /// Ends the engine and all its containers, as a machine's power cut does; what it keeps on
+    /// disk stays.
+    pub(crate) fn cut_power(&mut self) {
+        fs::write(self.folder.join("keep"), "").expect("a mark");
+        self.end();
+        let _ = fs::remove_file(&self.socket);
+        let _ = fs::remove_file(self.folder.join("dockerd.pid"));
+    }
+
+    /// Starts it again after [`Engine::cut_power`], and waits until it answers.
+    pub(crate) fn start_again(&mut self) {
+        fs::remove_file(self.folder.join("keep")).expect("the mark");
+        self.supervisor = Some(supervise(&self.folder, &self.bridge));
+        self.wait_until_it_answers();
     }
 
     /// The engine's address, as `DOCKER_HOST` wants it.
@@ -181,19 +227,52 @@ impl Engine {
     pub(crate) fn stop(self) {}
 }
 
-impl Drop for Engine {
-    fn drop(&mut self) {
-        drop(self.supervisor.stdin.take());
+impl Engine {
+    fn end(&mut self) {
+        let Some(mut supervisor) = self.supervisor.take() else {
+            return;
+        };
+        drop(supervisor.stdin.take());
         let started = Instant::now();
         while started.elapsed() < STOP {
-            match self.supervisor.try_wait() {
+            match supervisor.try_wait() {
                 Ok(None) => sleep(Duration::from_millis(20)),
                 _ => return,
             }
         }
-        let _ = self.supervisor.kill();
-        let _ = self.supervisor.wait();
+        let _ = supervisor.kill();
+        let _ = supervisor.wait();
     }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        let keep = self.folder.join("keep");
+        if self.supervisor.is_some() {
+            self.end();
+        } else if keep.exists() {
+            // Its power was cut, with its disk kept.
+            let _ = Command::new("umount")
+                .arg(self.folder.join("data"))
+                .output();
+            let _ = fs::remove_dir_all(&self.folder);
+        }
+    }
+}
+
+fn supervise(folder: &Path, bridge: &[String; 2]) -> Child {
+    let log = fs::File::create(folder.join("log")).expect("the engine's log");
+    Command::new("sh")
+        .args(["-c", SUPERVISOR, "engine"])
+        .arg(folder)
+        .args(bridge)
+        .stdin(Stdio::piped())
+        .stdout(log.try_clone().expect("the log, twice"))
+        .stderr(log)
+        // Whatever signal ends the test's group, the supervisor lives on to clean up.
+        .process_group(0)
+        .spawn()
+        .expect("`sh` runs")
 }
 
 /// A TCP port of this machine that nothing uses now.

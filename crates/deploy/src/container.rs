@@ -7,10 +7,10 @@ use bollard::models::{
     NetworkConnectRequest, PortSummary, RestartPolicy, RestartPolicyNameEnum,
 };
 use bollard::query_parameters::{
-    CreateContainerOptionsBuilder, DownloadFromContainerOptionsBuilder, InspectContainerOptions,
-    ListContainersOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder,
-    RenameContainerOptionsBuilder, StartContainerOptions, StopContainerOptionsBuilder,
-    TopOptionsBuilder,
+    ContainerArchiveInfoOptionsBuilder, CreateContainerOptionsBuilder,
+    DownloadFromContainerOptionsBuilder, InspectContainerOptions, ListContainersOptionsBuilder,
+    LogsOptionsBuilder, RemoveContainerOptionsBuilder, RenameContainerOptionsBuilder,
+    StartContainerOptions, StopContainerOptionsBuilder, TopOptionsBuilder,
 };
 use futures_util::StreamExt as _;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use std::time::Duration;
 use crate::Error;
 use crate::archive::header_size;
 use crate::endpoint::Transport;
-use crate::engine::{Engine, status};
+use crate::engine::{Engine, Product, status};
 use crate::settings::Creation;
 
 /// How long a container may take to stop beyond what it was created with.
@@ -191,21 +191,42 @@ impl Engine {
             restart_policy: Some(policy),
             ..ContainerUpdateBody::default()
         };
-        self.ask(
-            "set the restart policy of",
-            name,
-            self.docker.update_container(name, body),
-        )
+        let update = self.docker.update_container(name, body);
+        if self.about().product == Product::Podman {
+            // Its older services cannot, and need not: nothing is restarted there by itself.
+            return self
+                .find("set the restart policy of", name, update)
+                .map(drop);
+        }
+        self.ask("set the restart policy of", name, update)
     }
 
     /// Runs a command in a container, as the container's user.
     pub(crate) fn run(&self, container: &str, command: &[String]) -> Result<Ran, Error> {
+        let (status, output) = self.collect(container, command, true)?;
+        Ok(Ran {
+            status,
+            output: String::from_utf8_lossy(&output).into_owned(),
+        })
+    }
+
+    /// What a command in a container writes to its standard output.
+    pub(crate) fn output(&self, container: &str, command: &[String]) -> Result<Vec<u8>, Error> {
+        Ok(self.collect(container, command, false)?.1)
+    }
+
+    fn collect(
+        &self,
+        container: &str,
+        command: &[String],
+        both: bool,
+    ) -> Result<(i64, Vec<u8>), Error> {
         let asked = command.first().map_or(container, String::as_str);
         self.wait(async {
             let options = CreateExecOptions {
                 cmd: Some(command.to_vec()),
                 attach_stdout: Some(true),
-                attach_stderr: Some(true),
+                attach_stderr: Some(both),
                 ..CreateExecOptions::default()
             };
             let exec = self.docker.create_exec(container, options).await?.id;
@@ -224,10 +245,7 @@ impl Engine {
                 .await?
                 .exit_code
                 .unwrap_or(-1);
-            Ok(Ran {
-                status,
-                output: String::from_utf8_lossy(&output).into_owned(),
-            })
+            Ok((status, output))
         })
         .map_err(|error| self.failed("run", asked, error))
     }
@@ -275,6 +293,20 @@ impl Engine {
         last_lines(&content[..size.min(content.len())], lines)
     }
 
+    /// Whether a path of a container, running or not, is a folder.
+    pub(crate) fn is_folder(&self, container: &str, path: &str) -> Result<bool, Error> {
+        /// Go's `fs.ModeDir`, in which engines tell modes.
+        const FOLDER: u32 = 1 << 31;
+        let options = ContainerArchiveInfoOptionsBuilder::default()
+            .path(path)
+            .build();
+        let head = self
+            .docker
+            .get_container_archive_info(container, Some(options));
+        let stat = self.find("look into", path, head)?;
+        Ok(stat.is_some_and(|stat| stat.file_mode & FOLDER != 0))
+    }
+
     /// The name of a running container, other than the given, that publishes this port of the
     /// host on this address or one that overlaps it.
     pub(crate) fn publisher(
@@ -302,6 +334,7 @@ impl Engine {
         let engine = match &self.endpoint.transport {
             Transport::Unix(_) => "127.0.0.1",
             Transport::Tcp { host, .. } => host.as_str(),
+            Transport::Ssh(ssh) => ssh.host.as_str(),
         };
         let mode = container
             .host_config

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use kasmforge_digest::Digest;
+use serde::{Deserialize, Serialize};
 
 use crate::{Error, Reference};
 
@@ -21,9 +22,31 @@ pub struct Desktop {
     pub settings: Settings,
     /// When it counts as healthy.
     pub health: Health,
-    /// Replaces the container although it is up to date, or was not made from this image's
-    /// repository.
+    /// Replaces the container although it is up to date, was not made from this image's
+    /// repository, or the image is for another architecture.
     pub force: bool,
+    /// Whether the settings are this container's. If not, it keeps its own: it is one of several
+    /// of the same image, and the definition's names and ports are another's.
+    pub own: bool,
+    /// How many earlier generations are kept to go back to; at least one is wise.
+    pub keep: usize,
+    /// The digest of the image's manifest, to be remembered.
+    pub manifest: Option<Digest>,
+    /// What is in the image, to be remembered: packages and their versions.
+    pub contents: Option<BTreeMap<String, String>>,
+    /// Folders of the old container that become volumes of the new one, filled.
+    pub adopt: Vec<Adoption>,
+    /// Waits, before anything is stopped, until nobody is connected to the desktop.
+    pub when_idle: bool,
+}
+
+/// A folder of a container's own layer that becomes a volume.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Adoption {
+    /// The folder: absolute, without a slash at its end.
+    pub path: String,
+    /// The volume's name.
+    pub volume: String,
 }
 
 /// How a container is run.
@@ -55,6 +78,9 @@ pub struct Health {
     /// The container's port that serves the desktop. It answers if an HTTP request, over TLS or
     /// not, gets 200 or 401 (the desktop asks for a password).
     pub desktop_port: Option<u16>,
+    /// Whether the screen is looked at: it must show something, and a window manager must run.
+    /// Asked of containers that have a `DISPLAY`.
+    pub picture: bool,
     /// Further questions.
     pub checks: Vec<Check>,
 }

@@ -13,6 +13,7 @@ use kasmforge_digest::Digest;
 use serde::Deserialize;
 
 use crate::Error;
+use crate::ssh::SshHost;
 
 /// The system-wide engine's socket.
 const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
@@ -34,6 +35,9 @@ pub struct Environment {
     pub home: Option<PathBuf>,
     /// `XDG_RUNTIME_DIR`, where a rootless engine has its socket.
     pub xdg_runtime_dir: Option<PathBuf>,
+    /// The folder in which upgrades are written down, `$XDG_STATE_HOME/kasmforge`: without one
+    /// nothing is upgraded.
+    pub state: Option<PathBuf>,
 }
 
 /// An engine's address.
@@ -59,6 +63,8 @@ pub enum Transport {
         /// The folder of `ca.pem`, `cert.pem` and `key.pem`; `None` speaks plain HTTP.
         certificates: Option<PathBuf>,
     },
+    /// Another machine's engine, through ssh.
+    Ssh(SshHost),
 }
 
 impl fmt::Display for Endpoint {
@@ -69,6 +75,7 @@ impl fmt::Display for Endpoint {
                 write!(f, "tcp://[{host}]:{port}")
             }
             Transport::Tcp { host, port, .. } => write!(f, "tcp://{host}:{port}"),
+            Transport::Ssh(host) => host.fmt(f),
         }
     }
 }
@@ -212,7 +219,7 @@ impl Environment {
     }
 
     /// The system's socket; where that does not exist, the first of a rootless engine's, Docker
-    /// Desktop's and Colima's that does.
+    /// Desktop's, Colima's and Podman's that does.
     fn socket(&self) -> PathBuf {
         let system = PathBuf::from(DEFAULT_SOCKET);
         let others = [
@@ -225,6 +232,10 @@ impl Environment {
             self.home
                 .as_ref()
                 .map(|home| home.join(".colima/default/docker.sock")),
+            self.xdg_runtime_dir
+                .as_ref()
+                .map(|folder| folder.join("podman/podman.sock")),
+            Some(PathBuf::from("/run/podman/podman.sock")),
         ];
         let there = |path: &PathBuf| path.symlink_metadata().is_ok();
         std::iter::once(system.clone())
@@ -294,11 +305,45 @@ fn parse_host(text: &str, certificates: Option<PathBuf>) -> Result<Transport, Er
                 certificates,
             })
         }
-        "ssh" => Err(Error::Ssh {
-            host: text.to_owned(),
-        }),
+        "ssh" => ssh(rest).ok_or_else(invalid),
         _ => Err(invalid()),
     }
+}
+
+/// Reads `[user@]host[:port][/path/of/the/socket]`.
+fn ssh(rest: &str) -> Option<Transport> {
+    let (authority, socket) = match rest.find('/') {
+        Some(slash) => (&rest[..slash], Some(&rest[slash..])),
+        None => (rest, None),
+    };
+    let (user, place) = match authority.rsplit_once('@') {
+        Some((user, place)) => (Some(user), place),
+        None => (None, authority),
+    };
+    let (host, port) = if let Some(rest) = place.strip_prefix('[') {
+        let (host, port) = rest.split_once(']')?;
+        (host, port.strip_prefix(':'))
+    } else {
+        match place.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (place, None),
+        }
+    };
+    // What begins with a dash would be an option to ssh.
+    let word = |text: &str| !text.is_empty() && !text.starts_with('-');
+    if !word(host) || user.is_some_and(|user| !word(user) || user.contains(':')) {
+        return None;
+    }
+    let port = match port {
+        Some(port) => Some(port.parse().ok()?),
+        None => None,
+    };
+    Some(Transport::Ssh(SshHost {
+        user: user.map(str::to_owned),
+        host: host.to_owned(),
+        port,
+        socket: socket.filter(|path| *path != "/").map(str::to_owned),
+    }))
 }
 
 #[cfg(test)]
@@ -358,10 +403,30 @@ mod tests {
                 "{text}"
             );
         }
-        assert!(matches!(
-            parse_host("ssh://me@box", None),
-            Err(Error::Ssh { .. })
-        ));
+        for text in [
+            "ssh://box",
+            "ssh://me@box:22",
+            "ssh://me@box/run/docker.sock",
+        ] {
+            let transport = parse_host(text, None).expect(text);
+            let endpoint = Endpoint {
+                transport,
+                context: None,
+            };
+            assert_eq!(endpoint.to_string(), text);
+            assert!(!endpoint.is_local());
+        }
+        for text in [
+            "ssh://",
+            "ssh://-oProxyCommand=x",
+            "ssh://me:secret@box",
+            "ssh://box:x",
+        ] {
+            assert!(
+                matches!(parse_host(text, None), Err(Error::InvalidHost { .. })),
+                "{text}"
+            );
+        }
         let tls = parse_host("tcp://box", Some("/certificates".into())).expect("a host");
         assert!(matches!(
             tls,

@@ -3,18 +3,25 @@
 use std::io::ErrorKind;
 use std::net::{TcpStream, ToSocketAddrs as _};
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bollard::{API_DEFAULT_VERSION, Docker};
+use kasmforge_digest::Digest;
 use tokio::runtime::Runtime;
 
 use crate::endpoint::{Endpoint, Environment, Transport};
-use crate::{Cause, Error};
+use crate::ssh::Relay;
+use crate::{Cause, Error, Reference};
 
 /// How long an ordinary request may take until its answer begins, in seconds.
 const REQUEST_SECONDS: u64 = 60;
 /// How long something that must be there at once may take.
 const GREETING: Duration = Duration::from_secs(10);
+/// How long ssh may take to let us in.
+const SSH_GREETING: Duration = Duration::from_secs(120);
+/// The oldest version of the API that is known to do: Docker 20.10's.
+const OLDEST: (u32, u32) = (1, 41);
 
 /// An engine that answered.
 ///
@@ -27,11 +34,18 @@ pub struct Engine {
     about: About,
     /// Whether containers' own addresses can be reached from here.
     pub(crate) bridged: bool,
+    /// Names this engine among others, also when its address changes.
+    id: String,
+    /// Where upgrades are written down.
+    state: Option<PathBuf>,
+    relay: Option<Relay>,
 }
 
 /// What is known of an engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct About {
+    /// What it is.
+    pub product: Product,
     /// Its version: `20.10.24`.
     pub version: String,
     /// The newest version of the API it speaks: `1.41`.
@@ -46,6 +60,34 @@ pub struct About {
     pub name: String,
     /// The architecture of its machine, as Go names it: `amd64`, `arm64`.
     pub architecture: String,
+    /// Whether it runs as an ordinary user.
+    pub rootless: bool,
+}
+
+/// Engines that speak the same language.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Product {
+    /// Docker's engine.
+    Docker,
+    /// Docker Desktop: an engine in a virtual machine.
+    DockerDesktop,
+    /// Colima: an engine in a virtual machine.
+    Colima,
+    /// Podman's service.
+    Podman,
+}
+
+impl Product {
+    /// The product's name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Docker => "Docker",
+            Self::DockerDesktop => "Docker Desktop",
+            Self::Colima => "Colima",
+            Self::Podman => "Podman",
+        }
+    }
 }
 
 /// How an engine keeps images. Its version does not tell: upgraded engines keep the old store.
@@ -84,13 +126,27 @@ pub fn connect(host: Option<&str>, environment: &Environment) -> Result<Engine, 
         .enable_all()
         .build()
         .map_err(|error| client(error.into()))?;
-    let docker = docker(&endpoint).map_err(|error| client(error.into()))?;
-
-    let stranger = |source: bollard::errors::Error| Error::NotAnEngine {
-        endpoint: endpoint.to_string(),
-        source: source.into(),
+    let relay = match &endpoint.transport {
+        Transport::Ssh(host) => Some(Relay::open(host).map_err(|error| client(error.into()))?),
+        _ => None,
     };
-    let greeting = docker.clone().with_timeout(GREETING);
+    let docker = docker(&endpoint, relay.as_ref()).map_err(|error| client(error.into()))?;
+
+    let stranger = |source: bollard::errors::Error| {
+        let endpoint = endpoint.to_string();
+        match relay.as_ref().and_then(Relay::said) {
+            Some(said) => Error::SshFailed { endpoint, said },
+            None => Error::NotAnEngine {
+                endpoint,
+                source: source.into(),
+            },
+        }
+    };
+    let greeting = docker.clone().with_timeout(match relay {
+        // Somebody may have to type a password first.
+        Some(_) => SSH_GREETING,
+        None => GREETING,
+    });
     let version = runtime.block_on(greeting.version()).map_err(stranger)?;
     let info = runtime.block_on(docker.info()).map_err(stranger)?;
     let snapshots = info.driver_status.iter().flatten().any(|pair| {
@@ -100,10 +156,29 @@ pub fn connect(host: Option<&str>, environment: &Environment) -> Result<Engine, 
                 .is_some_and(|value| value.starts_with("io.containerd.snapshotter"))
     });
     let security = info.security_options.unwrap_or_default();
-    let virtual_machine = info
-        .operating_system
-        .is_some_and(|system| system.contains("Docker Desktop"));
+    let rootless = security.iter().any(|option| option.contains("rootless"));
+    let system = info.operating_system.unwrap_or_default();
+    let name = info.name.unwrap_or_default();
+    let podman = version
+        .components
+        .iter()
+        .flatten()
+        .any(|component| component.name.contains("Podman"));
+    let product = if podman {
+        Product::Podman
+    } else if system.contains("Docker Desktop") {
+        Product::DockerDesktop
+    } else if name.starts_with("colima") {
+        Product::Colima
+    } else {
+        Product::Docker
+    };
+    let id = info
+        .id
+        .filter(|id| !id.is_empty())
+        .unwrap_or_else(|| endpoint.to_string());
     let about = About {
+        product,
         version: version.version.unwrap_or_default(),
         api_version: version.api_version.unwrap_or_default(),
         store: if snapshots {
@@ -113,21 +188,37 @@ pub fn connect(host: Option<&str>, environment: &Environment) -> Result<Engine, 
         },
         endpoint: endpoint.to_string(),
         context: endpoint.context.clone(),
-        name: info.name.unwrap_or_default(),
+        name,
         architecture: version.arch.unwrap_or_default(),
+        rootless,
     };
     tracing::debug!(?about, "connected");
+    if about.product != Product::Podman && !at_least(&about.api_version, OLDEST) {
+        return Err(Error::TooOld {
+            endpoint: endpoint.to_string(),
+            version: about.version,
+        });
+    }
     let bridged = cfg!(target_os = "linux")
         && endpoint.is_local()
-        && !virtual_machine
-        && !security.iter().any(|option| option.contains("rootless"));
+        && !rootless
+        && matches!(product, Product::Docker | Product::Podman);
     Ok(Engine {
         docker,
         endpoint,
         runtime,
         about,
         bridged,
+        id,
+        state: environment.state.clone(),
+        relay,
     })
+}
+
+/// Whether a version of the API is this one or a newer one.
+fn at_least(version: &str, (major, minor): (u32, u32)) -> bool {
+    let mut parts = version.split('.').map(|part| part.parse().unwrap_or(0));
+    (parts.next().unwrap_or(0), parts.next().unwrap_or(0)) >= (major, minor)
 }
 
 /// Opens and closes a connection, because that tells apart what the client would not.
@@ -156,13 +247,18 @@ fn knock(endpoint: &Endpoint) -> Result<(), Error> {
             }
             Err(silent(last))
         }
+        // Who answers is known only after a greeting.
+        Transport::Ssh(_) => Ok(()),
     }
 }
 
-fn docker(endpoint: &Endpoint) -> Result<Docker, bollard::errors::Error> {
-    let address = endpoint.to_string();
+fn docker(endpoint: &Endpoint, relay: Option<&Relay>) -> Result<Docker, bollard::errors::Error> {
+    let address = match relay {
+        Some(relay) => format!("unix://{}", relay.socket().display()),
+        None => endpoint.to_string(),
+    };
     match &endpoint.transport {
-        Transport::Unix(_) => {
+        Transport::Unix(_) | Transport::Ssh(_) => {
             Docker::connect_with_unix(&address, REQUEST_SECONDS, API_DEFAULT_VERSION)
         }
         Transport::Tcp {
@@ -191,12 +287,20 @@ impl Engine {
 
     /// Whether the engine speaks this version of the API, `(1, 44)` say.
     pub(crate) fn speaks(&self, major: u32, minor: u32) -> bool {
-        let mut parts = self
-            .about
-            .api_version
-            .split('.')
-            .map(|part| part.parse().unwrap_or(0));
-        (parts.next().unwrap_or(0), parts.next().unwrap_or(0)) >= (major, minor)
+        at_least(&self.about.api_version, (major, minor))
+    }
+
+    /// Whether the engine answers now.
+    pub(crate) fn answers(&self) -> bool {
+        self.wait(self.docker.clone().with_timeout(GREETING).ping())
+            .is_ok()
+    }
+
+    /// Where the upgrades of a container are written down.
+    pub(crate) fn ledger_folder(&self, container: &str) -> Result<PathBuf, Error> {
+        let state = self.state.as_ref().ok_or(Error::NoState)?;
+        let engine = Digest::of(self.id.as_bytes()).hex();
+        Ok(state.join("deploy").join(&engine[..16]).join(container))
     }
 
     /// Runs a future to its end.
@@ -236,22 +340,63 @@ impl Engine {
         subject: &str,
         error: bollard::errors::Error,
     ) -> Error {
-        let gone = matches!(
-            &error,
-            bollard::errors::Error::HyperLegacyError { err } if err.is_connect()
-        ) || matches!(error, bollard::errors::Error::SocketNotFoundError(_));
-        if gone {
-            return knock(&self.endpoint)
-                .err()
-                .unwrap_or_else(|| Error::NotRunning {
-                    endpoint: self.endpoint.to_string(),
-                    source: error.into(),
-                });
+        if error.to_string().contains("no space left on device") {
+            return Error::EngineFull {
+                source: error.into(),
+            };
         }
-        Error::Request {
-            action,
-            subject: subject.to_owned(),
-            source: error.into(),
+        let refused = matches!(
+            error,
+            bollard::errors::Error::DockerResponseServerError { .. }
+                | bollard::errors::Error::JsonDataError { .. }
+                | bollard::errors::Error::DockerStreamError { .. }
+                | bollard::errors::Error::RequestTimeoutError
+        );
+        if refused {
+            return Error::Request {
+                action,
+                subject: subject.to_owned(),
+                source: error.into(),
+            };
+        }
+        // What is left is about the connection.
+        if let Some(said) = self.relay.as_ref().and_then(Relay::said) {
+            return Error::SshFailed {
+                endpoint: self.endpoint.to_string(),
+                said,
+            };
+        }
+        match knock(&self.endpoint) {
+            Err(gone) => gone,
+            Ok(()) => Error::Broken {
+                action,
+                subject: subject.to_owned(),
+                source: error.into(),
+            },
+        }
+    }
+}
+
+impl Error {
+    /// Tells a refused creation in the words of an upgrade.
+    pub(crate) fn of_creation(self, container: &str, reference: &Reference, id: Digest) -> Self {
+        let Self::Request { source, .. } = &self else {
+            return self;
+        };
+        let refusal = source.downcast_ref::<bollard::errors::Error>();
+        match refusal.and_then(status) {
+            Some(404) if source.to_string().to_lowercase().contains("image") => {
+                Self::ImageMissing {
+                    reference: reference.clone(),
+                    id,
+                    found: None,
+                }
+            }
+            Some(409) => Self::UnderWay {
+                container: container.to_owned(),
+                waiting: Some(crate::upgrade::new_name(container)),
+            },
+            _ => self,
         }
     }
 }

@@ -44,21 +44,31 @@ pub enum Error {
     },
     /// An engine's address could not be understood.
     #[error(
-        "`{host}` is not an engine's address; write `unix:///var/run/docker.sock` or `tcp://host:2375`"
+        "`{host}` is not an engine's address; write `unix:///var/run/docker.sock`, \
+         `tcp://host:2375` or `ssh://user@host`"
     )]
     InvalidHost {
         /// The address.
         host: String,
     },
-    /// The engine is behind ssh.
+    /// The engine behind ssh cannot be reached.
     #[error(
-        "`{host}`: engines behind ssh are not spoken to directly; \
-         forward the socket, `ssh -nNT -L /tmp/docker.sock:/var/run/docker.sock HOST`, \
-         and use `unix:///tmp/docker.sock`"
+        "the engine at {endpoint} cannot be reached; ssh says: {said}\n  \
+         (it must work without kasmforge, too: `ssh HOST docker system dial-stdio`)"
     )]
-    Ssh {
+    SshFailed {
         /// The address.
-        host: String,
+        endpoint: String,
+        /// What ssh or the far `docker` said last.
+        said: String,
+    },
+    /// The engine is older than any this was tried with.
+    #[error("the engine at {endpoint} is version {version}; 20.10 or newer is needed")]
+    TooOld {
+        /// The address.
+        endpoint: String,
+        /// Its version.
+        version: String,
     },
     /// TLS was asked for, but not with what.
     #[error(
@@ -226,6 +236,24 @@ pub enum Error {
         /// Its name.
         container: String,
     },
+    /// The container does not run.
+    #[error("the container `{container}` does not run; `kasmforge upgrade` starts it")]
+    Stopped {
+        /// Its name.
+        container: String,
+    },
+    /// containerd could not be given an image.
+    #[error(
+        "containerd at {socket} could not be given the image; it is spoken to with `ctr`, which \
+         must be installed and, usually, run by root"
+    )]
+    Containerd {
+        /// Its socket.
+        socket: PathBuf,
+        /// Why.
+        #[source]
+        source: Cause,
+    },
     /// The container of that name is not a desktop of ours.
     #[error(
         "the container `{container}` runs `{image}`, which is something else; \
@@ -246,10 +274,129 @@ pub enum Error {
         danger: Danger,
     },
     /// There is no generation to go back to.
-    #[error("there is no previous container of `{container}` to go back to")]
+    #[error("there is no earlier generation of `{container}` to go back to")]
     NoPrevious {
         /// The container's name.
         container: String,
+    },
+    /// The generation asked for is not kept.
+    #[error(
+        "generation {wanted} of `{container}` {}; there {}",
+        if *current { "is the one that is there now" } else { "is not kept" },
+        numbers(there)
+    )]
+    NoGeneration {
+        /// The container's name.
+        container: String,
+        /// The generation asked for.
+        wanted: u64,
+        /// Whether it is the present one.
+        current: bool,
+        /// The generations that can be gone back to.
+        there: Vec<u64>,
+    },
+    /// A record of ours could not be kept.
+    #[error("could not {action} `{path}`, where upgrades are written down")]
+    State {
+        /// What was attempted: a verb.
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A record of ours is damaged.
+    #[error(
+        "`{path}`, where an upgrade was written down, is damaged; look with `docker ps -a` at what \
+         is there, then remove that file"
+    )]
+    DamagedState {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// There is no place for records.
+    #[error("there is no place to write an upgrade down; set HOME or XDG_STATE_HOME")]
+    NoState,
+    /// Somebody else is upgrading the same desktop.
+    #[error(
+        "`{container}` is being upgraded by somebody else{}",
+        under_way(waiting)
+    )]
+    UnderWay {
+        /// The container's name.
+        container: String,
+        /// The new container, if it was left or is being made by another machine.
+        waiting: Option<String>,
+    },
+    /// The image is made for another machine.
+    #[error(
+        "the image `{reference}` is for {image}, and the engine's machine is {engine}; build it \
+         there, or, if that machine can emulate {image}, use --force"
+    )]
+    OtherArchitecture {
+        /// The image's name.
+        reference: Reference,
+        /// The image's architecture.
+        image: String,
+        /// The engine's.
+        engine: String,
+    },
+    /// A folder cannot become a volume.
+    #[error("`{path}` cannot be taken over into a volume: {why}")]
+    NotAdopted {
+        /// The folder.
+        path: String,
+        /// Why not.
+        why: &'static str,
+    },
+    /// The new container is healthy and serves, but something was left to do.
+    #[error(
+        "the new container of `{container}` (generation {generation}) is healthy and serves, but \
+         not all could be tidied up; `kasmforge upgrade --resume` goes on"
+    )]
+    Unfinished {
+        /// The container's name.
+        container: String,
+        /// The generation that serves.
+        generation: u64,
+        /// What failed.
+        #[source]
+        source: Box<Error>,
+    },
+    /// The container that is back is not healthy.
+    #[error("`{container}` runs as before, but is not healthy: {reason}")]
+    Ill {
+        /// The container's name.
+        container: String,
+        /// Why.
+        reason: Reason,
+    },
+    /// The connection to the engine broke.
+    #[error(
+        "the connection to the engine broke while it was asked to {action} `{subject}`; ask again"
+    )]
+    Broken {
+        /// What it was asked to do: a verb.
+        action: &'static str,
+        /// To what.
+        subject: String,
+        /// Why.
+        #[source]
+        source: Cause,
+    },
+    /// The engine's disk is full.
+    #[error(
+        "the engine's disk is full: make room there (`docker system df`, `docker system prune`), \
+         then try again"
+    )]
+    EngineFull {
+        /// The engine's words.
+        #[source]
+        source: Cause,
     },
     /// The new container did not become healthy, and the old one was brought back.
     #[error(transparent)]
@@ -264,20 +411,27 @@ pub type Cause = Box<dyn std::error::Error + Send + Sync>;
 pub enum Danger {
     /// It is removed as soon as it stops (`--rm`).
     RemovedWhenStopped,
-    /// Another container shares its network or processes and would lose them.
-    SharedWith(String),
+    /// Another container is bound to it and would be left without.
+    SharedWith {
+        /// The other container.
+        by: String,
+        /// How it is bound.
+        how: &'static str,
+    },
 }
 
 impl Danger {
     fn explain(&self) -> String {
         match self {
             Self::RemovedWhenStopped => {
-                "it was started with --rm and vanishes when it stops; stop it, then upgrade"
+                "it was started with --rm and vanishes when it stops, so it could not come back; \
+                 stop it, then upgrade"
                     .to_owned()
             }
-            Self::SharedWith(other) => {
-                format!("the container `{other}` shares its namespaces; remove that one first")
-            }
+            Self::SharedWith { by, how } => format!(
+                "the container `{by}` {how}, and is bound to this very container; remove `{by}`, \
+                 upgrade, then create it again"
+            ),
         }
     }
 }
@@ -297,6 +451,10 @@ pub struct Failure {
     pub logs: Vec<String>,
     /// The last lines of what its services wrote about their health.
     pub health_log: Vec<String>,
+    /// The last lines of what its session wrote.
+    pub session_log: Vec<String>,
+    /// A picture of its screen, if it had one.
+    pub screenshot: Option<PathBuf>,
     /// The name under which it is kept, stopped, for a closer look.
     pub kept: Option<String>,
     /// What became of the container it was to replace.
@@ -331,7 +489,8 @@ impl fmt::Display for Failure {
             Old::Restored => f.write_str("the previous one runs again")?,
             Old::Lost(error) => write!(
                 f,
-                "AND THE PREVIOUS ONE COULD NOT BE STARTED AGAIN: {error}"
+                "AND THE PREVIOUS ONE COULD NOT BE STARTED AGAIN ({error}); `kasmforge rollback` \
+                 tries again"
             )?,
         }
         match &self.kept {
@@ -419,6 +578,36 @@ impl fmt::Display for Reason {
             }
             Self::Gone => f.write_str("it vanished"),
         }
+    }
+}
+
+impl Error {
+    /// Whether the engine went away, so that asking again may do.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        matches!(
+            self,
+            Self::NotRunning { .. } | Self::NoSocket { .. } | Self::Broken { .. }
+        )
+    }
+}
+
+fn numbers(numbers: &[u64]) -> String {
+    let words: Vec<_> = numbers.iter().map(u64::to_string).collect();
+    match words.as_slice() {
+        [] => "is none to go back to".to_owned(),
+        [one] => format!("is {one}"),
+        many => format!("are {}", many.join(", ")),
+    }
+}
+
+fn under_way(waiting: &Option<String>) -> String {
+    match waiting {
+        None => "; try again when that is done".to_owned(),
+        Some(waiting) => format!(
+            ": `{waiting}` waits to take its place. If that was interrupted, on another machine \
+             say, `kasmforge upgrade --resume` finishes it and `kasmforge rollback` undoes it"
+        ),
     }
 }
 

@@ -11,6 +11,7 @@ use crate::container::{Reach, is_running};
 use crate::desktop::{Check, Health, Probe};
 use crate::engine::Engine;
 use crate::error::Reason;
+use crate::picture::Look;
 use crate::{Error, UpgradeEvent};
 
 /// How long one HTTP request may take.
@@ -124,8 +125,13 @@ impl Engine {
         let (mut answered, mut address) = (None, None);
         let mut open: Vec<&Check> = health.checks.iter().collect();
         let mut told = Vec::new();
+        let mut looked = !health.picture;
         loop {
-            let container = self.container(id).map_err(engine)?.ok_or(Reason::Gone)?;
+            // An engine that is restarted meanwhile starts the container again by its policy.
+            let container = self
+                .steadily(progress, || self.container(id))
+                .map_err(engine)?;
+            let container = container.ok_or(Reason::Gone)?;
             let state = container.state.clone().unwrap_or_default();
             still_running(&container, &state, restarts)?;
             let mut waiting = Vec::new();
@@ -180,6 +186,17 @@ impl Engine {
                 }
             }
             open = still;
+            if !looked {
+                match self.screen(&container).map_err(engine)? {
+                    Look::Good => looked = true,
+                    Look::Unknown(why) => {
+                        progress(UpgradeEvent::NotLooked { why });
+                        looked = true;
+                    }
+                    Look::Bad(problem) => waiting.push(problem),
+                }
+                asked |= looked;
+            }
 
             if waiting.is_empty() && (asked || started.elapsed() >= SETTLED) {
                 // What was asked meanwhile may have taken seconds.
@@ -213,6 +230,18 @@ impl Engine {
                 LONG
             });
         }
+    }
+
+    /// Looks at a container's screen, if it has one.
+    fn screen(&self, container: &ContainerInspectResponse) -> Result<Look, Error> {
+        let config = container.config.as_ref();
+        let mut variables = config
+            .into_iter()
+            .flat_map(|config| config.env.iter().flatten());
+        if !variables.any(|variable| variable.starts_with("DISPLAY=:")) {
+            return Ok(Look::Good);
+        }
+        self.look(container.id.as_deref().unwrap_or_default())
     }
 
     /// Asks a container one question. Answers what was seen instead of what should be.

@@ -159,9 +159,16 @@ impl Engine {
     ) -> Result<u64, Error> {
         let upload = Upload::new(image, staging, |layer| omitted.contains(layer))?;
         let (sent, length) = (upload.sent(), upload.length);
-        let refused = |said: String| Error::ImageRefused {
-            reference: staging.clone(),
-            said,
+        let refused = |said: String| {
+            if said.contains("no space left on device") {
+                return Error::EngineFull {
+                    source: said.into(),
+                };
+            }
+            Error::ImageRefused {
+                reference: staging.clone(),
+                said,
+            }
         };
         self.wait(async {
             let docker = self.docker.clone().with_timeout(LOAD);
@@ -330,7 +337,7 @@ impl Engine {
         })
     }
 
-    fn tag(&self, image: &str, reference: &Reference) -> Result<(), Error> {
+    pub(crate) fn tag(&self, image: &str, reference: &Reference) -> Result<(), Error> {
         let options = TagImageOptionsBuilder::default()
             .repo(&reference.repository)
             .tag(&reference.tag)

@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bollard::models::{
     ContainerConfig, ContainerCreateBody, ContainerInspectResponse, EndpointSettings, HostConfig,
-    ImageConfig, Mount, MountType, NetworkingConfig, PortBinding, PortMap, RestartPolicy,
-    RestartPolicyNameEnum,
+    ImageConfig, Mount, MountType, MountVolumeOptions, NetworkingConfig, PortBinding, PortMap,
+    RestartPolicy, RestartPolicyNameEnum,
 };
 use kasmforge_digest::Digest;
 use serde::{Deserialize, Serialize};
@@ -23,6 +23,9 @@ pub(crate) const SETTINGS_LABEL: &str = "io.kasmforge.deploy.settings";
 /// The label that keeps the restart policy of the container that was replaced: while the new one
 /// is not healthy yet the old one has none, and an upgrade may be interrupted just then.
 pub(crate) const RESTART_LABEL: &str = "io.kasmforge.deploy.restart";
+
+/// The label that numbers a desktop's containers, from 1.
+pub(crate) const GENERATION_LABEL: &str = "io.kasmforge.deploy.generation";
 
 /// The label in which Docker Compose keeps the image's id.
 const COMPOSE_IMAGE_LABEL: &str = "com.docker.compose.image";
@@ -92,15 +95,79 @@ pub(crate) fn policy_kept(container: &ContainerInspectResponse) -> Option<Restar
     serde_json::from_str(labels.get(RESTART_LABEL)?).ok()
 }
 
+/// A setting of the definition that changed since it was last applied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettingChange {
+    /// Its name in the definition: `ports`, `shm-size`, `environment`.
+    pub setting: &'static str,
+    /// What goes; a variable without its value.
+    pub from: Option<String>,
+    /// What comes.
+    pub to: Option<String>,
+}
+
+/// What the definition changed since it was last applied to a container.
+pub(crate) fn changes(old: &ContainerInspectResponse, wanted: &Desktop) -> Vec<SettingChange> {
+    let Some(last) = Record::of(old).filter(|_| wanted.own) else {
+        return Vec::new();
+    };
+    let now = Record::from(&wanted.settings);
+    let mut found = Vec::new();
+    let mut change = |setting, from: Option<String>, to: Option<String>| {
+        if from != to {
+            found.push(SettingChange { setting, from, to });
+        }
+    };
+    for (setting, last, now) in [
+        ("ports", &last.ports, &now.ports),
+        ("volumes", &last.volumes, &now.volumes),
+    ] {
+        for gone in last.iter().filter(|one| !now.contains(one)) {
+            change(setting, Some(gone.clone()), None);
+        }
+        for new in now.iter().filter(|one| !last.contains(one)) {
+            change(setting, None, Some(new.clone()));
+        }
+    }
+    let size = |size: Option<u64>| size.map(bytes);
+    change("shm-size", size(last.shm_size), size(now.shm_size));
+    change("memory", size(last.memory), size(now.memory));
+    change("restart", last.restart.clone(), now.restart.clone());
+    let names: BTreeSet<_> = last
+        .environment
+        .keys()
+        .chain(now.environment.keys())
+        .collect();
+    for name in names {
+        let (before, after) = (last.environment.get(name), now.environment.get(name));
+        if before != after {
+            // Values may be passwords.
+            let word = |one: Option<&Digest>, text: &str| one.map(|_| format!("{name}{text}"));
+            change("environment", word(before, ""), word(after, "=…"));
+        }
+    }
+    found
+}
+
+/// A size as a definition writes it: `512m`, `2g`, or in bytes.
+fn bytes(size: u64) -> String {
+    for (unit, letter) in [(1 << 30, 'g'), (1 << 20, 'm'), (1 << 10, 'k')] {
+        if size >= unit && size % unit == 0 {
+            return format!("{}{letter}", size / unit);
+        }
+    }
+    size.to_string()
+}
+
 /// A container made anew from what is wanted.
-pub(crate) fn fresh(wanted: &Desktop) -> Result<Creation, Error> {
+pub(crate) fn fresh(wanted: &Desktop, generation: u64) -> Result<Creation, Error> {
     let mut body = ContainerCreateBody {
         image: Some(wanted.reference.to_string()),
         host_config: Some(HostConfig::default()),
         ..ContainerCreateBody::default()
     };
     apply(&mut body, &Record::default(), &wanted.settings)?;
-    label(&mut body, &wanted.settings, None);
+    label(&mut body, Some(&wanted.settings), generation, None);
     Ok(Creation {
         body,
         networks: Vec::new(),
@@ -114,11 +181,62 @@ pub(crate) fn carried(
     old: &ContainerInspectResponse,
     old_image: &ImageConfig,
     wanted: &Desktop,
+    generation: u64,
     many_networks: bool,
 ) -> Result<Creation, Error> {
+    let mut creation = again(
+        old,
+        old_image,
+        &wanted.reference.to_string(),
+        generation,
+        many_networks,
+    );
+    let body = &mut creation.body;
+    if wanted.own {
+        if let Some(record) = Record::of(old) {
+            apply(body, &record, &wanted.settings)?;
+        }
+        label(body, Some(&wanted.settings), generation, policy_before(old));
+    }
+    // Compose compares this with the image it knows, and would replace the container once more.
+    let labels = body.labels.get_or_insert_default();
+    if let Some(image) = labels.get_mut(COMPOSE_IMAGE_LABEL) {
+        *image = wanted.image_id.to_string();
+    }
+    let host = body.host_config.get_or_insert_default();
+    for adoption in &wanted.adopt {
+        host.mounts.get_or_insert_default().push(Mount {
+            typ: Some(MountType::VOLUME),
+            source: Some(adoption.volume.clone()),
+            target: Some(adoption.path.clone()),
+            // What the image has there would come back although somebody deleted it.
+            volume_options: Some(MountVolumeOptions {
+                no_copy: Some(true),
+                ..MountVolumeOptions::default()
+            }),
+            ..Mount::default()
+        });
+    }
+    Ok(creation)
+}
+
+/// A container like the old one in all that its own image did not give it.
+pub(crate) fn again(
+    old: &ContainerInspectResponse,
+    old_image: &ImageConfig,
+    reference: &str,
+    generation: u64,
+    many_networks: bool,
+) -> Creation {
     let config = old.config.clone().unwrap_or_default();
     let mut host = old.host_config.clone().unwrap_or_default();
-    let policy = policy_text(host.restart_policy.as_ref());
+    for ulimit in host.ulimits.iter_mut().flatten() {
+        // Podman tells `RLIMIT_NOFILE` and wants to be told `nofile`.
+        ulimit.name = ulimit
+            .name
+            .as_ref()
+            .map(|name| name.trim_start_matches("RLIMIT_").to_ascii_lowercase());
+    }
     keep_anonymous_volumes(&mut host, old);
     let (own, networks) = networks(old, &host, many_networks);
     let mut body = without_image(
@@ -127,19 +245,18 @@ pub(crate) fn carried(
         old.id.as_deref().unwrap_or_default(),
         &host,
     );
-    body.image = Some(wanted.reference.to_string());
+    body.image = Some(reference.to_owned());
     body.host_config = Some(host);
     body.networking_config = own;
-    if let Some(record) = Record::of(old) {
-        apply(&mut body, &record, &wanted.settings)?;
-    }
-    label(&mut body, &wanted.settings, Some(policy));
-    // Compose compares this with the image it knows, and would replace the container once more.
-    let labels = body.labels.get_or_insert_default();
-    if let Some(image) = labels.get_mut(COMPOSE_IMAGE_LABEL) {
-        *image = wanted.image_id.to_string();
-    }
-    Ok(Creation { body, networks })
+    label(&mut body, None, generation, policy_before(old));
+    Creation { body, networks }
+}
+
+fn policy_before(old: &ContainerInspectResponse) -> Option<String> {
+    let host = old.host_config.as_ref();
+    Some(policy_text(
+        host.and_then(|host| host.restart_policy.as_ref()),
+    ))
 }
 
 /// A container's configuration without what its image gave it.
@@ -263,6 +380,10 @@ fn networks(
         .and_then(|settings| settings.networks.as_ref());
     let mut endpoints: BTreeMap<String, EndpointSettings> = BTreeMap::new();
     for (name, endpoint) in all.into_iter().flatten() {
+        // Podman's default network is asked for as `bridge` and has a name of its own.
+        if name == "podman" && first == "bridge" {
+            continue;
+        }
         let aliases = endpoint.aliases.clone().map(|aliases| {
             aliases
                 .into_iter()
@@ -385,9 +506,18 @@ fn unpublish(bindings: &mut PortMap, port: &Port) {
     }
 }
 
-fn label(body: &mut ContainerCreateBody, settings: &Settings, policy: Option<String>) {
+/// Labels a container; without settings, those that were applied last stay noted.
+fn label(
+    body: &mut ContainerCreateBody,
+    settings: Option<&Settings>,
+    generation: u64,
+    policy: Option<String>,
+) {
     let labels = body.labels.get_or_insert_default();
-    labels.insert(SETTINGS_LABEL.to_owned(), Record::from(settings).text());
+    if let Some(settings) = settings {
+        labels.insert(SETTINGS_LABEL.to_owned(), Record::from(settings).text());
+    }
+    labels.insert(GENERATION_LABEL.to_owned(), generation.to_string());
     match policy {
         Some(policy) => labels.insert(RESTART_LABEL.to_owned(), policy),
         None => labels.remove(RESTART_LABEL),

@@ -1,57 +1,75 @@
 //! Replacing a running desktop, with a way back.
 //!
-//! The names of a desktop's containers tell how far things went:
+//! The names of a desktop's containers tell what they are:
 //!
 //! ```text
-//! NAME               the desktop
-//! NAME-kf-new-<id>   the next one: created, started, not yet healthy
-//! NAME-kf-old        the previous one, stopped, for `rollback`
-//! NAME-kf-failed     the last one that did not become healthy, stopped, for a closer look
-//! NAME-kf-swap       the desktop while a rollback exchanges it with the previous one
+//! NAME            the desktop
+//! NAME-kf-new     the next one: created, perhaps started, not yet found healthy
+//! NAME-kf-<n>     generation n, stopped, for `rollback`
+//! NAME-kf-failed  the last one that did not become healthy, stopped, for a closer look
 //! ```
 //!
 //! The old container is never removed before the new one is healthy, and only has its restart
-//! policy taken away meanwhile (an engine that restarts would start both). An upgrade that was
-//! interrupted is finished or undone by the next one.
+//! policy taken away meanwhile (an engine that restarts would start both). Each step is written
+//! down before it is taken (see [`crate::ledger`]), so an upgrade that was interrupted is finished
+//! or undone by whatever is asked for next.
 
-use bollard::models::{ContainerInspectResponse, ImageConfig, RestartPolicy};
-use bollard::query_parameters::RemoveImageOptionsBuilder;
+use std::time::Instant;
+
+use bollard::models::ContainerInspectResponse;
 
 use crate::Error;
-use crate::container::{is_running, summary_name};
+use crate::container::is_running;
 use crate::desktop::{Desktop, Health};
 use crate::engine::Engine;
 use crate::error::Reason;
 use crate::health::Address;
-use crate::settings::{self, Creation, Record};
+use crate::ledger::{GenerationRecord, Incoming, Journal, Ledger, Outgoing, Step};
+use crate::settings::{self, Record};
 
-use exchange::{Exchange, Outgoing};
-use guards::belongs;
+pub use generations::{Generation, GenerationState, PackageChange};
+pub use plan::Plan;
 
+mod adopt;
 mod exchange;
+mod generations;
 mod guards;
+mod idle;
+mod plan;
+mod recovery;
 mod remains;
+
+pub use recovery::Resumed;
 
 /// What happens during an upgrade.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum UpgradeEvent {
+    /// What will be done; nothing has been touched yet.
+    Planned(Plan),
+    /// A step begins, and is written down.
+    Step(Step),
     /// A container is created.
     Creating {
         /// The name it will have.
         container: String,
     },
-    /// Files that were changed in the old container, outside any volume, stay behind in it.
-    LeftBehind {
-        /// The first of them.
-        files: Vec<String>,
-        /// How many there are.
-        total: usize,
+    /// People are connected to the desktop; the upgrade waits until they have left.
+    Busy {
+        /// How many connections there are.
+        clients: usize,
     },
     /// The running container is stopped: from here on nothing answers.
     Stopping {
         /// Its name.
         container: String,
+    },
+    /// Files of the old container are taken over into a volume.
+    Adopting {
+        /// The path, in both containers.
+        path: String,
+        /// The volume.
+        volume: String,
     },
     /// The other container is started.
     Starting {
@@ -73,6 +91,15 @@ pub enum UpgradeEvent {
         /// The check's name.
         check: String,
     },
+    /// The screen cannot be looked at, and is taken for good.
+    NotLooked {
+        /// Why.
+        why: String,
+    },
+    /// The engine does not answer; for some time it is waited for.
+    EngineGone,
+    /// The engine answers again.
+    EngineBack,
     /// It did not become healthy; the old container is brought back.
     RollingBack {
         /// Why.
@@ -82,6 +109,8 @@ pub enum UpgradeEvent {
     Recovering {
         /// The container concerned.
         container: String,
+        /// How far it was.
+        step: Step,
     },
 }
 
@@ -96,6 +125,8 @@ pub struct Upgraded {
     pub from: Option<String>,
     /// The image id it runs now.
     pub to: String,
+    /// The generation it is: they are counted from 1.
+    pub generation: u64,
     /// Whether there was no container before.
     pub created: bool,
     /// Whether nothing was done, because all was as wanted.
@@ -110,20 +141,17 @@ pub struct Upgraded {
     pub previous: Option<String>,
 }
 
-pub(crate) fn old_name(name: &str) -> String {
-    format!("{name}-kf-old")
+/// The container that waits to become a desktop.
+pub(crate) fn new_name(name: &str) -> String {
+    format!("{name}-kf-new")
 }
 
 fn failed_name(name: &str) -> String {
     format!("{name}-kf-failed")
 }
 
-fn swap_name(name: &str) -> String {
-    format!("{name}-kf-swap")
-}
-
-fn new_prefix(name: &str) -> String {
-    format!("{name}-kf-new-")
+fn kept_name(name: &str, generation: u64) -> String {
+    format!("{name}-kf-{generation}")
 }
 
 impl Engine {
@@ -131,241 +159,147 @@ impl Engine {
     /// does not become so, the old container runs again when this returns.
     ///
     /// # Errors
-    /// [`Error::Failed`] if the new container did not become healthy. Any other error came before
-    /// the running container was touched, or after the new one was found healthy.
+    /// [`Error::Failed`] if the new container did not become healthy; [`Error::Unfinished`] if it
+    /// did and serves, but not all could be tidied up. With any other error the old container is
+    /// as it was.
     pub fn upgrade(
         &self,
         wanted: &Desktop,
         progress: &mut dyn FnMut(UpgradeEvent),
     ) -> Result<Upgraded, Error> {
         let name = &wanted.container;
+        let ledger = self.ledger(name)?;
         self.check_image(wanted)?;
-        let kept = self.recover(name, progress)?;
+        self.recover(name, &ledger, false, progress)?;
         let old = self.container(name)?;
-        let outgoing = match &old {
-            None => None,
-            Some(old) => {
-                if !wanted.force {
-                    if let Some(same) = self.up_to_date(old, wanted, progress)? {
-                        return Ok(same);
-                    }
-                    belongs(old, wanted)?;
-                }
-                self.check_safety(old, name)?;
-                let mut outgoing = Outgoing::of(old);
-                // The upgrade that was interrupted had taken these away.
-                if let Some(kept) = kept {
-                    outgoing.was_running = true;
-                    outgoing.policy = Some(kept);
-                }
-                Some(outgoing)
-            }
-        };
-        let creation = match (&old, &outgoing) {
-            (Some(old), Some(outgoing)) => self.like(old, outgoing, wanted)?,
-            _ => settings::fresh(wanted)?,
-        };
-        self.check_ports(&creation, outgoing.as_ref())?;
-
+        if let Some(old) = old.as_ref().filter(|_| !wanted.force)
+            && let Some(same) = self.up_to_date(old, wanted, progress)?
+        {
+            return Ok(same);
+        }
+        let prepared = self.prepare(wanted, old.as_ref())?;
+        progress(UpgradeEvent::Planned(prepared.plan));
         progress(UpgradeEvent::Creating {
             container: name.clone(),
         });
-        let new_name = format!("{}{}", new_prefix(name), &wanted.image_id.hex()[..8]);
-        let new = self.create(&new_name, creation)?;
-        if let Some(old) = &old {
-            self.tell_left_behind(old, progress);
-        }
-
-        let to = wanted.image_id.to_string();
-        let exchange = Exchange {
-            name,
-            outgoing,
-            incoming: new,
-            to,
-            health: &wanted.health,
+        let mut journal = Journal {
+            step: Step::Creating,
+            outgoing: prepared.outgoing,
+            incoming: Incoming {
+                name: new_name(name),
+                id: String::new(),
+                image: wanted.image_id.to_string(),
+                generation: prepared.generation,
+                made: true,
+            },
+            keep: Some(wanted.keep),
+            adopt: wanted.adopt.clone(),
+            record: Some(GenerationRecord {
+                reference: wanted.reference.to_string(),
+                manifest: wanted.manifest,
+                contents: wanted.contents.clone(),
+                ..GenerationRecord::default()
+            }),
         };
-        let exchanged = self.exchange(&exchange, progress)?;
-        let Exchange {
-            outgoing,
-            incoming,
-            to,
-            ..
-        } = exchange;
-        let previous = outgoing.as_ref().map(|_| old_name(name));
-        if let (Some(outgoing), Some(previous)) = (&outgoing, &previous) {
-            self.forget(previous, &outgoing.image)?;
-            self.rename(&outgoing.id, previous)?;
+        step(&ledger, &mut journal, Step::Creating, progress)?;
+        let prelude = self.create_incoming(wanted, prepared.creation, &mut journal, progress);
+        if let Err(error) = prelude {
+            // Nothing was touched; an engine that is gone keeps what there is for the next time.
+            if !error.is_gone() && self.discard(&journal).is_ok() {
+                ledger.clear()?;
+            }
+            return Err(error);
         }
-        self.rename(&incoming, name)?;
-        self.remove(&failed_name(name))?;
-        Ok(Upgraded {
-            container: name.clone(),
-            container_id: incoming,
-            created: outgoing.is_none(),
-            unchanged: false,
-            downtime_ms: exchanged.downtime_ms,
-            healthy_after_ms: exchanged.healthy_after_ms,
-            from: outgoing.map(|outgoing| outgoing.image),
-            to,
-            address: exchanged.address,
-            previous,
-        })
+        self.replace(name, &ledger, journal, &wanted.health, progress)
     }
 
-    /// Exchanges a desktop's container with the previous one. Done twice, it changes nothing: the
-    /// one that is left becomes the previous one.
+    /// Goes back to an earlier generation; without a number, to the one that ran before. Done
+    /// twice, that changes nothing: the generation that is left becomes the one before.
     ///
     /// # Errors
-    /// [`Error::NoPrevious`] if there is none to go back to; [`Error::Failed`] if the previous
-    /// one does not become healthy either, and then the present one runs again.
+    /// [`Error::NoPrevious`] or [`Error::NoGeneration`] if there is none to go back to;
+    /// [`Error::Failed`] if it does not become healthy either, and then the present one runs again.
     pub fn rollback(
         &self,
         name: &str,
+        generation: Option<u64>,
         health: &Health,
         progress: &mut dyn FnMut(UpgradeEvent),
     ) -> Result<Upgraded, Error> {
-        let kept = self.recover(name, progress)?;
-        let present = self.container(name)?;
-        if let (Some(policy), Some(present)) = (&kept, &present) {
-            // An upgrade was interrupted: the one it was about to replace is the way back.
-            self.set_policy(name, policy.clone())?;
-            if !is_running(present) {
-                return self.bring_up(name, present, health, progress);
-            }
+        let ledger = self.ledger(name)?;
+        if let Some(undone) = self.recover(name, &ledger, true, progress)?
+            && undone
+            && generation.is_none()
+        {
+            // The upgrade that was interrupted is what was to be undone.
+            return self.brought_back(name, health, progress);
         }
-        let previous = old_name(name);
-        let back = self
-            .container(&previous)?
-            .ok_or_else(|| Error::NoPrevious {
-                container: name.to_owned(),
-            })?;
+        let present = self.container(name)?;
+        let target = self.way_back(name, present.as_ref(), generation)?;
         if let Some(present) = &present {
             self.check_safety(present, name)?;
         }
-        let mut outgoing = present.as_ref().map(Outgoing::of);
-        if let (Some(outgoing), Some(kept)) = (&mut outgoing, kept) {
-            outgoing.policy = Some(kept);
-        }
-        let exchange = Exchange {
-            name,
-            outgoing,
-            incoming: back.id.unwrap_or_default(),
-            to: back.image.unwrap_or_default(),
-            health,
-        };
-        let exchanged = self.exchange(&exchange, progress)?;
-        let Exchange {
-            outgoing,
-            incoming,
-            to,
-            ..
-        } = exchange;
-        if let Some(outgoing) = &outgoing {
-            self.rename(&outgoing.id, &swap_name(name))?;
-        }
-        self.rename(&incoming, name)?;
-        if let Some(outgoing) = &outgoing {
-            self.rename(&outgoing.id, &previous)?;
-        }
-        if let Some(policy) = outgoing
+        let outgoing = present
             .as_ref()
-            .and_then(|outgoing| outgoing.policy.clone())
-        {
-            self.set_policy(&incoming, policy)?;
+            .map(|present| self.outgoing(present, name))
+            .transpose()?;
+        let mut journal = Journal {
+            step: Step::Creating,
+            outgoing,
+            incoming: target,
+            keep: None,
+            adopt: Vec::new(),
+            record: None,
+        };
+        step(&ledger, &mut journal, Step::Creating, progress)?;
+        if journal.incoming.made {
+            // Somebody removed the container, but its image is kept.
+            let present = present.as_ref().ok_or_else(|| Error::NoPrevious {
+                container: name.to_owned(),
+            })?;
+            if let Err(error) = self.create_again(name, present, &mut journal) {
+                ledger.clear()?;
+                return Err(error);
+            }
         }
-        Ok(Upgraded {
-            container: name.to_owned(),
-            container_id: incoming,
-            created: false,
-            unchanged: false,
-            downtime_ms: exchanged.downtime_ms,
-            healthy_after_ms: exchanged.healthy_after_ms,
-            previous: outgoing.as_ref().map(|_| previous),
-            from: outgoing.map(|outgoing| outgoing.image),
-            to,
-            address: exchanged.address,
-        })
+        self.replace(name, &ledger, journal, health, progress)
     }
 
-    /// Starts a desktop that an interrupted upgrade had stopped.
-    fn bring_up(
+    /// Carries out what the journal says, from the stop of the old container on.
+    fn replace(
         &self,
         name: &str,
-        stopped: &ContainerInspectResponse,
+        ledger: &Ledger,
+        mut journal: Journal,
         health: &Health,
         progress: &mut dyn FnMut(UpgradeEvent),
     ) -> Result<Upgraded, Error> {
-        let incoming = stopped.id.clone().unwrap_or_default();
-        let to = stopped.image.clone().unwrap_or_default();
-        let exchange = Exchange {
-            name,
-            outgoing: None,
-            incoming,
-            to,
-            health,
-        };
-        let exchanged = self.exchange(&exchange, progress)?;
+        let exchanged = self.exchange(name, ledger, &mut journal, health, progress)?;
+        let finished = step(ledger, &mut journal, Step::Naming, progress)
+            .and_then(|()| self.give_names(name, &journal))
+            .and_then(|()| self.note_healthy(ledger, &journal, &exchanged))
+            .and_then(|()| step(ledger, &mut journal, Step::Tidying, progress))
+            .and_then(|()| self.tidy(name, &journal))
+            .and_then(|()| ledger.clear())
+            .and_then(|()| self.previous(name));
+        let previous = finished.map_err(|source| Error::Unfinished {
+            container: name.to_owned(),
+            generation: journal.incoming.generation,
+            source: Box::new(source),
+        })?;
         Ok(Upgraded {
             container: name.to_owned(),
-            container_id: exchange.incoming,
-            from: None,
-            to: exchange.to,
-            created: false,
+            container_id: journal.incoming.id,
+            generation: journal.incoming.generation,
+            created: journal.incoming.made && journal.outgoing.is_none(),
             unchanged: false,
             downtime_ms: exchanged.downtime_ms,
             healthy_after_ms: exchanged.healthy_after_ms,
+            from: journal.outgoing.map(|outgoing| outgoing.image),
+            to: journal.incoming.image,
             address: exchanged.address,
-            previous: self.previous(name)?,
+            previous,
         })
-    }
-
-    /// The name of the previous generation's container, if there is one.
-    fn previous(&self, name: &str) -> Result<Option<String>, Error> {
-        Ok(self.container(&old_name(name))?.map(|_| old_name(name)))
-    }
-
-    /// Finishes or undoes what an interrupted upgrade or rollback left. Answers the restart policy
-    /// that the desktop's container had before it was interrupted, if it was taken away.
-    fn recover(
-        &self,
-        name: &str,
-        progress: &mut dyn FnMut(UpgradeEvent),
-    ) -> Result<Option<RestartPolicy>, Error> {
-        let names: Vec<_> = self.containers()?.iter().filter_map(summary_name).collect();
-        let there = |name: &str| names.iter().any(|one| one == name);
-        let (old, swap) = (old_name(name), swap_name(name));
-        let mut present = there(name);
-        if there(&swap) {
-            progress(UpgradeEvent::Recovering {
-                container: swap.clone(),
-            });
-            if !present {
-                self.rename(&old, name)?;
-                present = true;
-            }
-            self.rename(&swap, &old)?;
-        }
-        let mut kept = None;
-        for new in names
-            .iter()
-            .filter(|one| one.starts_with(&new_prefix(name)))
-        {
-            progress(UpgradeEvent::Recovering {
-                container: new.clone(),
-            });
-            let Some(container) = self.container(new)? else {
-                continue;
-            };
-            if !present && there(&old) && is_running(&container) {
-                // Names change only when all is well: only this one was missing.
-                self.rename(new, name)?;
-                present = true;
-                continue;
-            }
-            kept = settings::policy_kept(&container);
-            self.remove(new)?;
-        }
-        Ok(kept)
     }
 
     /// Whether the container runs the wanted image with the wanted settings, and is well.
@@ -375,73 +309,136 @@ impl Engine {
         wanted: &Desktop,
         progress: &mut dyn FnMut(UpgradeEvent),
     ) -> Result<Option<Upgraded>, Error> {
-        let same_image = old.image.as_ref() == Some(&wanted.image_id.to_string());
-        let same_settings =
-            Record::of(old).is_some_and(|record| record == Record::from(&wanted.settings));
-        if !same_image || !same_settings || !is_running(old) {
+        if !self.is_as_wanted(old, wanted) {
             return Ok(None);
         }
-        let id = old.id.clone().unwrap_or_default();
-        let restarts = old.restart_count.unwrap_or_default();
-        match self.wait_until_healthy(&id, restarts, &wanted.health, progress) {
-            Ok(healthy) => Ok(Some(Upgraded {
-                container: wanted.container.clone(),
-                container_id: id,
-                from: old.image.clone(),
-                to: wanted.image_id.to_string(),
-                created: false,
-                unchanged: true,
-                downtime_ms: 0,
-                healthy_after_ms: 0,
-                address: healthy.address,
-                previous: self.previous(&wanted.container)?,
-            })),
+        match self.well(&wanted.container, old, &wanted.health, progress) {
+            Ok(well) => Ok(Some(well)),
             Err(Reason::Engine(error)) => Err(*error),
             // Right, but not well: a new one is worth a try.
             Err(_) => Ok(None),
         }
     }
 
-    fn like(
-        &self,
-        old: &ContainerInspectResponse,
-        outgoing: &Outgoing,
-        wanted: &Desktop,
-    ) -> Result<Creation, Error> {
-        let mut old = old.clone();
-        if let Some(host) = &mut old.host_config {
-            host.restart_policy = outgoing.policy.clone();
-        }
-        let image = self.image(&outgoing.image)?.and_then(|image| image.config);
-        settings::carried(
-            &old,
-            &image.unwrap_or_else(ImageConfig::default),
-            wanted,
-            self.speaks(1, 44),
-        )
+    /// Whether a container runs, from the wanted image and with the wanted settings.
+    fn is_as_wanted(&self, old: &ContainerInspectResponse, wanted: &Desktop) -> bool {
+        let same_image = old.image.as_ref() == Some(&wanted.image_id.to_string());
+        let same_settings = !wanted.own
+            || Record::of(old).is_some_and(|record| record == Record::from(&wanted.settings));
+        same_image && same_settings && wanted.adopt.is_empty() && is_running(old)
     }
 
-    /// Removes the generation before the previous one, and its image if it has no name any more
-    /// and is not the one that is becoming the previous one's.
-    fn forget(&self, name: &str, except: &str) -> Result<(), Error> {
-        let Some(container) = self.container(name)? else {
-            return Ok(());
-        };
-        self.remove(name)?;
-        let id = container.image.unwrap_or_default();
-        if id == except {
-            return Ok(());
+    /// Waits until the desktop that runs is healthy, which it should be at once.
+    fn well(
+        &self,
+        name: &str,
+        container: &ContainerInspectResponse,
+        health: &Health,
+        progress: &mut dyn FnMut(UpgradeEvent),
+    ) -> Result<Upgraded, Reason> {
+        let engine = |error: Error| Reason::Engine(Box::new(error));
+        let id = container.id.clone().unwrap_or_default();
+        let restarts = container.restart_count.unwrap_or_default();
+        let healthy = self.wait_until_healthy(&id, restarts, health, progress)?;
+        let image = container.image.clone().unwrap_or_default();
+        Ok(Upgraded {
+            container: name.to_owned(),
+            container_id: id,
+            from: Some(image.clone()),
+            to: image,
+            generation: generations::number(container, name),
+            created: false,
+            unchanged: true,
+            downtime_ms: 0,
+            healthy_after_ms: 0,
+            address: healthy.address,
+            previous: self.previous(name).map_err(engine)?,
+        })
+    }
+
+    /// Tells of the desktop that runs again after an interrupted upgrade was undone.
+    fn brought_back(
+        &self,
+        name: &str,
+        health: &Health,
+        progress: &mut dyn FnMut(UpgradeEvent),
+    ) -> Result<Upgraded, Error> {
+        let container = self.container(name)?.ok_or_else(|| Error::NoPrevious {
+            container: name.to_owned(),
+        })?;
+        let started = Instant::now();
+        match self.well(name, &container, health, progress) {
+            Ok(well) => Ok(Upgraded {
+                from: None,
+                unchanged: false,
+                healthy_after_ms: exchange::milliseconds(started, Instant::now()),
+                ..well
+            }),
+            Err(Reason::Engine(error)) => Err(*error),
+            Err(reason) => Err(Error::Ill {
+                container: name.to_owned(),
+                reason,
+            }),
         }
-        let nameless = |image: &bollard::models::ImageInspect| {
-            image.id.is_some() && image.repo_tags.iter().flatten().next().is_none()
-        };
-        if self.image(&id)?.as_ref().is_some_and(nameless) {
-            let options = RemoveImageOptionsBuilder::default().build();
-            // Another container may use it; then it stays.
-            if let Err(error) = self.wait(self.docker.remove_image(&id, Some(options), None)) {
-                tracing::debug!(%error, id, "an image without a name stays");
-            }
+    }
+
+    pub(crate) fn ledger(&self, name: &str) -> Result<Ledger, Error> {
+        Ledger::open(self.ledger_folder(name)?, name)
+    }
+
+    /// How a container is now, to be so again if need be.
+    fn outgoing(
+        &self,
+        container: &ContainerInspectResponse,
+        name: &str,
+    ) -> Result<Outgoing, Error> {
+        let numbers = self.numbers(name)?;
+        let mut generation = generations::number(container, name);
+        if generation == 0 && numbers.contains(&0) {
+            // A container nobody counted takes the place of another such one.
+            generation = numbers.iter().max().map_or(0, |highest| highest + 1);
+        }
+        Ok(Outgoing {
+            id: container.id.clone().unwrap_or_default(),
+            image: container.image.clone().unwrap_or_default(),
+            generation,
+            was_running: is_running(container),
+            policy: container
+                .host_config
+                .as_ref()
+                .and_then(|host| host.restart_policy.clone()),
+        })
+    }
+
+    /// Creates the new container, keeps its image and waits until nobody is at the old one.
+    fn create_incoming(
+        &self,
+        wanted: &Desktop,
+        creation: settings::Creation,
+        journal: &mut Journal,
+        progress: &mut dyn FnMut(UpgradeEvent),
+    ) -> Result<(), Error> {
+        let incoming = &mut journal.incoming;
+        incoming.id = self.create(&incoming.name, creation).map_err(|error| {
+            error.of_creation(&wanted.container, &wanted.reference, wanted.image_id)
+        })?;
+        self.keep_image(&wanted.container, incoming.generation, &incoming.image)?;
+        if let Some(outgoing) = journal.outgoing.as_ref().filter(|_| wanted.when_idle) {
+            self.wait_until_idle(&outgoing.id, &wanted.health, progress)?;
         }
         Ok(())
     }
+}
+
+/// Writes a step down and tells of it.
+fn step(
+    ledger: &Ledger,
+    journal: &mut Journal,
+    step: Step,
+    progress: &mut dyn FnMut(UpgradeEvent),
+) -> Result<(), Error> {
+    journal.step = step;
+    ledger.write(journal)?;
+    progress(UpgradeEvent::Step(step));
+    Ok(())
 }

@@ -24,6 +24,8 @@ const HEALTH_RETRIES: u64 = 3;
 const HEALTH_TIMEOUT: u64 = 120;
 /// The port Kasm expects a desktop at.
 const DESKTOP_PORT: u16 = 6901;
+/// So many earlier generations are kept: the last one, and the one before if that was bad, too.
+const KEPT_GENERATIONS: u32 = 2;
 /// Kasm's registry shows no more categories.
 const CATEGORIES: usize = 3;
 
@@ -245,6 +247,9 @@ fn deploy(name: &str, raw: RawDeploy) -> Deploy {
         desktop_port: raw
             .desktop_port
             .map_or(DESKTOP_PORT, |port| port.value.port()),
+        keep: raw.keep.map_or(KEPT_GENERATIONS, |keep| keep.value.0),
+        home_volume: raw.home_volume.is_none_or(|given| given.value),
+        picture: raw.picture.is_none_or(|given| given.value),
     }
 }
 

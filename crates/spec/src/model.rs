@@ -384,6 +384,12 @@ pub struct Deploy {
     pub health_timeout: u64,
     /// The container port that serves the desktop.
     pub desktop_port: u16,
+    /// How many earlier generations are kept.
+    pub keep: u32,
+    /// Whether the home is on a volume where the definition names none.
+    pub home_volume: bool,
+    /// Whether an upgrade looks at the screen.
+    pub picture: bool,
 }
 
 /// What Kasm is told of the workspace.

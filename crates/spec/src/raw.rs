@@ -305,6 +305,13 @@ table! {
         health_timeout: Located<Seconds>,
         /// The container's port that serves the desktop; 6901 if absent.
         desktop_port: Located<PortNumber>,
+        /// How many earlier generations are kept to go back to; 2 if absent.
+        keep: Located<Whole<1, 100>>,
+        /// Whether the home is on a volume `CONTAINER-home` where no other is named; true if absent.
+        home_volume: Located<bool>,
+        /// Whether an upgrade looks at the screen: it must show something, and a window manager
+        /// must run. True if absent; without a DISPLAY there is nothing to look at.
+        picture: Located<bool>,
     }
 }
 

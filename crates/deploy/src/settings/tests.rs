@@ -15,9 +15,16 @@ fn desktop(settings: Settings) -> Desktop {
         health: Health {
             timeout: Duration::from_secs(1),
             desktop_port: None,
+            picture: false,
             checks: Vec::new(),
         },
         force: false,
+        own: true,
+        keep: 1,
+        manifest: None,
+        contents: None,
+        adopt: Vec::new(),
+        when_idle: false,
     }
 }
 
@@ -54,7 +61,7 @@ fn old_image() -> ImageConfig {
 
 #[test]
 fn a_fresh_container_has_what_is_wanted() {
-    let body = fresh(&desktop(settings())).expect("settings").body;
+    let body = fresh(&desktop(settings()), 1).expect("settings").body;
     assert_eq!(
         body.image.as_deref(),
         Some("docker.io/kasmforge/desktop:latest")
@@ -87,7 +94,7 @@ fn a_fresh_container_has_what_is_wanted() {
 #[test]
 fn an_unchanged_definition_keeps_the_container_as_the_user_made_it() {
     let wanted = desktop(settings());
-    let mut old = running(&fresh(&wanted).expect("settings"));
+    let mut old = running(&fresh(&wanted, 1).expect("settings"));
     // The user has changed the container behind our back.
     let host = old.host_config.as_mut().expect("a host configuration");
     host.memory = Some(7 << 30);
@@ -103,7 +110,7 @@ fn an_unchanged_definition_keeps_the_container_as_the_user_made_it() {
         .expect("variables")
         .push("USER_SET=1".into());
 
-    let Creation { body, .. } = carried(&old, &old_image(), &wanted, true).expect("settings");
+    let Creation { body, .. } = carried(&old, &old_image(), &wanted, 2, true).expect("settings");
     let host = body.host_config.clone().expect("a host configuration");
     assert_eq!(host.memory, Some(7 << 30));
     assert_eq!(
@@ -136,7 +143,7 @@ fn policy_of(body: &ContainerCreateBody) -> Option<RestartPolicy> {
 
 #[test]
 fn a_changed_definition_takes_effect_and_nothing_else_does() {
-    let mut old = running(&fresh(&desktop(settings())).expect("settings"));
+    let mut old = running(&fresh(&desktop(settings()), 1).expect("settings"));
     let config = old.config.as_mut().expect("a configuration");
     config
         .env
@@ -151,7 +158,7 @@ fn a_changed_definition_takes_effect_and_nothing_else_does() {
         environment: BTreeMap::from([("A".into(), "3".into()), ("C".into(), "4".into())]),
         ..settings()
     });
-    let Creation { body, .. } = carried(&old, &old_image(), &wanted, true).expect("settings");
+    let Creation { body, .. } = carried(&old, &old_image(), &wanted, 2, true).expect("settings");
     let host = body.host_config.expect("a host configuration");
     assert_eq!((host.shm_size, host.memory), (None, Some(1 << 30)));
     assert_eq!(host.binds, Some(vec!["other:/home".into()]));
@@ -214,7 +221,7 @@ fn what_the_old_image_gave_is_given_by_the_new_one() {
     };
     let wanted = desktop(Settings::default());
     let Creation { body, networks } =
-        carried(&container(json!({})), &image, &wanted, false).expect("settings");
+        carried(&container(json!({})), &image, &wanted, 2, false).expect("settings");
     assert_eq!(body.env, Some(vec!["MINE=1".into()]));
     let labels = body.labels.clone().expect("labels");
     assert_eq!(labels.get("from"), None);
@@ -265,6 +272,7 @@ fn what_the_old_image_gave_is_given_by_the_new_one() {
         &container(json!({ "Entrypoint": ["/mine"] })),
         &image,
         &wanted,
+        2,
         true,
     )
     .expect("settings");

@@ -2,27 +2,38 @@
 
 use bollard::models::ContainerInspectResponse;
 
-use super::exchange::Outgoing;
 use crate::container::{HostPort, summary_name};
 use crate::desktop::Desktop;
 use crate::engine::Engine;
 use crate::error::Danger;
+use crate::ledger::Outgoing;
 use crate::settings::{Creation, Record};
 use crate::{Error, Reference};
 
 impl Engine {
     pub(super) fn check_image(&self, wanted: &Desktop) -> Result<(), Error> {
-        let found = self
-            .image(&wanted.reference.to_string())?
-            .and_then(|image| image.id);
-        if found.as_ref() == Some(&wanted.image_id.to_string()) {
-            return Ok(());
+        let image = self.image(&wanted.reference.to_string())?;
+        let found = image.as_ref().and_then(|image| image.id.clone());
+        if found.as_ref() != Some(&wanted.image_id.to_string()) {
+            return Err(Error::ImageMissing {
+                reference: wanted.reference.clone(),
+                id: wanted.image_id,
+                found,
+            });
         }
-        Err(Error::ImageMissing {
-            reference: wanted.reference.clone(),
-            id: wanted.image_id,
-            found,
-        })
+        // An engine may run others by emulation; whoever knows that of theirs forces it.
+        let made_for = image
+            .and_then(|image| image.architecture)
+            .unwrap_or_default();
+        let runs = &self.about().architecture;
+        if !wanted.force && !made_for.is_empty() && !runs.is_empty() && made_for != *runs {
+            return Err(Error::OtherArchitecture {
+                reference: wanted.reference.clone(),
+                image: made_for,
+                engine: runs.clone(),
+            });
+        }
+        Ok(())
     }
 
     /// Refuses what could not be brought back.
@@ -40,14 +51,24 @@ impl Engine {
         if old.host_config.as_ref().and_then(|host| host.auto_remove) == Some(true) {
             return danger(Danger::RemovedWhenStopped);
         }
-        let shared = format!("container:{}", old.id.as_deref().unwrap_or_default());
-        for other in self.containers()? {
-            let mode = other
-                .host_config
-                .as_ref()
-                .and_then(|host| host.network_mode.as_ref());
-            if mode == Some(&shared) {
-                return danger(Danger::SharedWith(summary_name(&other).unwrap_or_default()));
+        let id = old.id.as_deref().unwrap_or_default();
+        for summary in self.containers()? {
+            let Some(other) = summary.id.as_deref().filter(|other| *other != id) else {
+                continue;
+            };
+            let Some(other) = self.container(other)? else {
+                continue;
+            };
+            let by = summary_name(&summary).unwrap_or_default();
+            // Generations of this very desktop are stopped, and start only in its place.
+            if by
+                .strip_prefix(name)
+                .is_some_and(|rest| rest.starts_with("-kf-"))
+            {
+                continue;
+            }
+            if let Some(how) = depends(&other, id, name) {
+                return danger(Danger::SharedWith { by, how });
             }
         }
         Ok(())
@@ -90,6 +111,36 @@ impl Engine {
             }
         }
         Ok(())
+    }
+}
+
+/// How a container depends on another, named by id or name, in a way that ends with that one: it
+/// is bound to that very container, not to whatever bears its name later.
+fn depends(other: &ContainerInspectResponse, id: &str, name: &str) -> Option<&'static str> {
+    let host = other.host_config.as_ref()?;
+    let is = |text: &str| {
+        let text = text.trim_start_matches('/');
+        !text.is_empty() && (text == name || (text.len() >= 12 && id.starts_with(text)))
+    };
+    let joins = |mode: &Option<String>| {
+        mode.as_deref()
+            .and_then(|mode| mode.strip_prefix("container:"))
+            .is_some_and(is)
+    };
+    // `name:alias`, or `/name:/other/alias` as an engine tells it.
+    let first = |text: &String| is(text.split(':').next().unwrap_or_default());
+    if joins(&host.network_mode) {
+        Some("shares its network")
+    } else if joins(&host.pid_mode) {
+        Some("shares its processes")
+    } else if joins(&host.ipc_mode) {
+        Some("shares its memory segments")
+    } else if host.volumes_from.iter().flatten().any(first) {
+        Some("has its volumes by --volumes-from")
+    } else if host.links.iter().flatten().any(first) {
+        Some("is linked to it by --link")
+    } else {
+        None
     }
 }
 

@@ -2,7 +2,7 @@
 
 use bollard::models::{ChangeType, ContainerInspectResponse};
 
-use super::UpgradeEvent;
+use crate::desktop::Adoption;
 use crate::engine::Engine;
 
 /// How many of the files that are left behind are named.
@@ -19,12 +19,13 @@ const PASSING: [&str; 7] = [
 ];
 
 impl Engine {
-    /// Tells which changed files stay in the old container. Knowing is not worth a failure.
-    pub(super) fn tell_left_behind(
+    /// The first changed files that stay in the old container, and how many there are in all.
+    /// Knowing is not worth a failure.
+    pub(super) fn left_behind(
         &self,
         old: &ContainerInspectResponse,
-        progress: &mut dyn FnMut(UpgradeEvent),
-    ) {
+        adopted: &[Adoption],
+    ) -> (Vec<String>, usize) {
         let id = old.id.as_deref().unwrap_or_default();
         let mounts: Vec<_> = old
             .mounts
@@ -36,37 +37,36 @@ impl Engine {
             Ok(changes) => changes.unwrap_or_default(),
             Err(error) => {
                 tracing::debug!(%error, "the old container's changed files are not known");
-                return;
+                return (Vec::new(), 0);
             }
         };
+        let taken = |path: &str| adopted.iter().any(|one| is_in(path, &one.path));
         let changes: Vec<_> = changes
             .into_iter()
             .filter(|change| change.kind != ChangeType::_2 && !mounts.contains(&change.path))
             .map(|change| change.path)
+            .filter(|path| !taken(path))
             .collect();
         let files = left_behind(changes);
-        if !files.is_empty() {
-            let total = files.len();
-            progress(UpgradeEvent::LeftBehind {
-                files: files.into_iter().take(NAMED_FILES).collect(),
-                total,
-            });
-        }
+        let total = files.len();
+        (files.into_iter().take(NAMED_FILES).collect(), total)
     }
+}
+
+/// Whether a path is a folder or below it.
+fn is_in(path: &str, folder: &str) -> bool {
+    path == folder || below(path, folder)
+}
+
+fn below(path: &str, folder: &str) -> bool {
+    path.strip_prefix(folder)
+        .is_some_and(|rest| rest.starts_with('/'))
 }
 
 /// The changed files that somebody may miss: not what passes anyway, and not folders whose
 /// content is told.
 fn left_behind(mut changes: Vec<String>) -> Vec<String> {
-    let below = |path: &str, folder: &str| {
-        path.strip_prefix(folder)
-            .is_some_and(|rest| rest.starts_with('/'))
-    };
-    changes.retain(|path| {
-        !PASSING
-            .iter()
-            .any(|folder| path == folder || below(path, folder))
-    });
+    changes.retain(|path| !PASSING.iter().any(|folder| is_in(path, folder)));
     changes.sort();
     let folders: Vec<bool> = changes
         .iter()

@@ -16,6 +16,7 @@ pub(crate) fn httpd(page: &str) -> Recipe {
         page: page.into(),
         command: "echo serving; exec httpd -f -p 8080 -h /www".into(),
         config: json!({}),
+        architecture: None,
     }
 }
 
@@ -28,6 +29,8 @@ pub(crate) struct Recipe {
     pub(crate) command: String,
     /// Laid over the image's configuration.
     pub(crate) config: Value,
+    /// An architecture other than this machine's, as Go names it.
+    pub(crate) architecture: Option<&'static str>,
 }
 
 impl Recipe {
@@ -129,7 +132,7 @@ impl Recipe {
             other => other,
         };
         json!({
-            "architecture": architecture,
+            "architecture": self.architecture.unwrap_or(architecture),
             "os": "linux",
             "config": settings,
             "rootfs": {
@@ -209,7 +212,9 @@ fn base_layer() -> Vec<u8> {
     builder
         .append_data(&mut header, "bin/busybox", &*busybox)
         .expect("an entry");
-    for name in ["sh", "httpd", "cat", "test", "sleep", "touch", "echo"] {
+    for name in [
+        "sh", "httpd", "cat", "test", "sleep", "touch", "echo", "mkdir", "rm",
+    ] {
         let mut header = tar::Header::new_ustar();
         header.set_entry_type(tar::EntryType::Symlink);
         header.set_size(0);

@@ -18,18 +18,44 @@ use serde_json::{Value, json};
 use image::{Recipe, httpd};
 use support::free_port;
 
+mod faults;
 mod image;
 #[path = "../../../../tests/support/engine.rs"]
 mod support;
+mod upgrades;
+
+/// An engine's socket to use instead of starting one: of another version, or another product.
+const SOCKET: &str = "KASMFORGE_TEST_ENGINE_SOCKET";
+/// The address that engine is spoken to at, if not by its socket: `ssh://…`, `tcp://…`.
+const HOST: &str = "KASMFORGE_TEST_ENGINE_HOST";
 
 /// One engine for all tests of this process; its supervisor ends it with the process.
 fn server() -> &'static support::Engine {
     static SERVER: OnceLock<support::Engine> = OnceLock::new();
-    SERVER.get_or_init(support::Engine::start)
+    SERVER.get_or_init(|| match std::env::var_os(SOCKET) {
+        Some(socket) => support::Engine::existing(socket.into()),
+        None => support::Engine::start(),
+    })
+}
+
+fn host() -> String {
+    std::env::var(HOST).unwrap_or_else(|_| server().host())
 }
 
 fn engine() -> Engine {
-    connect(Some(&server().host()), &Environment::default()).expect("the engine answers")
+    connected(&host())
+}
+
+fn connected(host: &str) -> Engine {
+    connect(Some(host), &environment()).expect("the engine answers")
+}
+
+/// Upgrades are written down below the build's own folder; engines have different ids there.
+fn environment() -> Environment {
+    Environment {
+        state: Some(Path::new(env!("CARGO_TARGET_TMPDIR")).join("state")),
+        ..Environment::default()
+    }
 }
 
 fn folder() -> tempfile::TempDir {
@@ -98,9 +124,16 @@ fn desktop(name: &str, loaded: &Loaded, port: u16) -> Desktop {
         health: Health {
             timeout: Duration::from_secs(30),
             desktop_port: Some(8080),
+            picture: true,
             checks: Vec::new(),
         },
         force: false,
+        own: true,
+        keep: 1,
+        manifest: None,
+        contents: None,
+        adopt: Vec::new(),
+        when_idle: false,
     }
 }
 
@@ -116,8 +149,7 @@ fn named(name: &str, page: &str) -> Recipe {
 fn a_load_sends_what_the_engine_lacks_and_moves_the_name_at_last() {
     // An engine of its own, for what others loaded need not be sent.
     let (server, folder) = (support::Engine::start(), folder());
-    let engine =
-        connect(Some(&server.host()), &Environment::default()).expect("the engine answers");
+    let engine = connected(&server.host());
     let first = named("load", "one").write(folder.path());
     let mut events = Vec::new();
     let loaded = engine
@@ -165,8 +197,7 @@ fn a_load_sends_what_the_engine_lacks_and_moves_the_name_at_last() {
 #[test]
 fn a_layer_the_engine_only_seemed_to_have_is_sent_after_all() {
     let (server, folder) = (support::Engine::start(), folder());
-    let engine =
-        connect(Some(&server.host()), &Environment::default()).expect("the engine answers");
+    let engine = connected(&server.host());
     // The engine has the very same layers, but it got them compressed: a containerd store keeps
     // those blobs under other names, and would take an image that lacks ours for a good one.
     let elsewhere = named("elsewhere", "page").gzipped();
@@ -340,15 +371,15 @@ fn a_desktop_is_created_replaced_and_rolled_back() {
     let mut left = Vec::new();
     let replaced = engine
         .upgrade(&wanted, &mut |event| {
-            if let UpgradeEvent::LeftBehind { files, .. } = event {
-                left = files;
+            if let UpgradeEvent::Planned(plan) = event {
+                left = plan.left_behind;
             }
         })
         .expect("the desktop is replaced");
     assert_eq!(left, ["/note"]);
     assert_eq!(replaced.from, Some(first.image_id.to_string()));
     assert_eq!(replaced.to, second.image_id.to_string());
-    assert_eq!(replaced.previous.as_deref(), Some("life-kf-old"));
+    assert_eq!(replaced.previous.as_deref(), Some("life-kf-1"));
     assert_ne!(replaced.container_id, created.container_id);
     assert_eq!(page(port).as_deref(), Some("life-two"));
     let info = inspect("/containers/life/json");
@@ -362,7 +393,7 @@ fn a_desktop_is_created_replaced_and_rolled_back() {
     );
     assert_eq!(info["Config"]["Labels"]["page"], "life-two");
     assert_eq!(info["HostConfig"]["ShmSize"], 96 << 20);
-    let old = inspect("/containers/life-kf-old/json");
+    let old = inspect("/containers/life-kf-1/json");
     assert_eq!(old["HostConfig"]["RestartPolicy"]["Name"], "no");
     let kept = Check {
         name: "kept".into(),
@@ -375,7 +406,7 @@ fn a_desktop_is_created_replaced_and_rolled_back() {
     );
 
     let back = engine
-        .rollback("life", &wanted.health, &mut |_| ())
+        .rollback("life", None, &wanted.health, &mut |_| ())
         .expect("back to the first");
     assert_eq!(back.to, first.image_id.to_string());
     assert_eq!(page(port).as_deref(), Some("life-one"));
@@ -385,7 +416,7 @@ fn a_desktop_is_created_replaced_and_rolled_back() {
         "unless-stopped"
     );
     let forth = engine
-        .rollback("life", &wanted.health, &mut |_| ())
+        .rollback("life", None, &wanted.health, &mut |_| ())
         .expect("to the second again");
     assert_eq!(forth.to, second.image_id.to_string());
     assert_eq!(page(port).as_deref(), Some("life-two"));
@@ -397,7 +428,7 @@ fn a_desktop_is_created_replaced_and_rolled_back() {
         .upgrade(&wanted, &mut |_| ())
         .expect("the desktop is replaced again");
     let names = container_names("life");
-    assert_eq!(names, ["life", "life-kf-old"]);
+    assert_eq!(names, ["life", "life-kf-2"]);
     let images = inspect("/images/json?all=1").to_string();
     assert!(
         images.contains(&second.image_id.to_string())
@@ -591,7 +622,7 @@ fn an_interrupted_upgrade_is_made_good_by_the_next_one() {
 
     cut();
     let back = engine
-        .rollback("cut", &wanted.health, &mut |_| ())
+        .rollback("cut", None, &wanted.health, &mut |_| ())
         .expect("the old one comes back");
     assert_eq!(back.to, first.image_id.to_string());
     assert_eq!(page(port).as_deref(), Some("cut-one"));
@@ -611,7 +642,7 @@ fn an_interrupted_upgrade_is_made_good_by_the_next_one() {
         inspect("/containers/cut/json")["HostConfig"]["RestartPolicy"]["Name"],
         "unless-stopped"
     );
-    assert_eq!(container_names("cut"), ["cut", "cut-kf-old"]);
+    assert_eq!(container_names("cut"), ["cut", "cut-kf-1"]);
 }
 
 #[test]
@@ -688,7 +719,7 @@ fn what_is_not_ours_or_not_there_is_refused() {
         engine.upgrade(&missing, &mut |_| ()),
         Err(Error::ImageMissing { .. })
     ));
-    let none = engine.rollback("none", &missing.health, &mut |_| ());
+    let none = engine.rollback("none", None, &missing.health, &mut |_| ());
     assert!(matches!(none, Err(Error::NoPrevious { .. })), "{none:?}");
     assert!(matches!(
         engine.logs("none", 1),

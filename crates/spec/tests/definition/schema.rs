@@ -42,7 +42,8 @@ fn it_names_every_key_and_nothing_else() {
         group mode uid gid home shell groups command user after restart ready port socket file \
         documentation manuals locales python-bytecode repository tags working-directory entrypoint \
         environment ports volumes labels healthcheck stop-signal interval timeout start-period \
-        retries budget container shm-size memory health-timeout desktop-port friendly-name \
+        retries budget container shm-size memory health-timeout desktop-port keep home-volume \
+        picture friendly-name \
         categories icon cores notes run-config exec-config http process within tls path status \
         screenshot architecture compatibility docker-registry available-tags gpu-count require-gpu \
         cpu-allocation-method launch-config volume-mappings persistent-profile-path \
