@@ -154,6 +154,7 @@ impl<'u> Model<'u> {
             package.architecture_number() != architecture,
             package.priority(),
             std::cmp::Reverse(package.name_number()),
+            !self.is_preferred(id),
             std::cmp::Reverse(package.version().clone()),
         )
     }

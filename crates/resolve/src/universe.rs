@@ -130,6 +130,13 @@ struct Slot {
 /// The slot that no package has: what cannot be satisfied is looked for in it.
 pub(crate) const NOWHERE: u32 = 0;
 
+/// How many architectures the archives may speak of: Debian and its ports have about forty.
+const MAX_ARCHITECTURES: usize = 128;
+
+/// How many versions a package may have for one architecture: an archive has a handful, and private
+/// ones that keep everything a few hundred. Each is compared with the others.
+const MAX_VERSIONS: usize = 1024;
+
 /// An index that cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum UniverseError {
@@ -140,6 +147,18 @@ pub enum UniverseError {
         archive: String,
         /// Why not.
         source: StanzaError,
+    },
+    /// There is more of something than any archive has.
+    #[error("an index of the archive {archive}, line {line}: there are more than {limit} {what}")]
+    TooMany {
+        /// The archive's name.
+        archive: String,
+        /// Where the stanza begins.
+        line: usize,
+        /// Of what.
+        what: String,
+        /// The most that are read.
+        limit: usize,
     },
     /// A stanza lacks a field every package has.
     #[error("an index of the archive {archive}, line {line}: the field {field} is missing")]
@@ -274,6 +293,15 @@ impl Universe {
             "all" => None,
             architecture => Some(self.architecture_number(architecture)),
         };
+        let too_many = |what: String, limit| UniverseError::TooMany {
+            archive: archive.into(),
+            line: stanza.line(),
+            what,
+            limit,
+        };
+        if self.architectures.len() > MAX_ARCHITECTURES {
+            return Err(too_many("architectures".into(), MAX_ARCHITECTURES));
+        }
         let name_number = self.name_number(name);
         for field in head.mentions.into_iter().flatten() {
             self.mention(field);
@@ -292,6 +320,9 @@ impl Universe {
             important: head.important,
             version,
         };
+        if self.slots[slot as usize].packages.len() >= MAX_VERSIONS {
+            return Err(too_many(format!("versions of {name}"), MAX_VERSIONS));
+        }
         let id = match self.insert(entry) {
             Ok(id) => id,
             // Seen before: what it provides and whether it is essential was taken then.

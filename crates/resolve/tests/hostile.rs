@@ -64,3 +64,51 @@ fn a_name_that_thousands_provide() {
     let told = solve(&universe, &["v"]).expect_err("virtual").to_string();
     assert!(told.len() < 300, "{told}");
 }
+
+/// What an index is refused with.
+fn refused(text: String) -> String {
+    let mut universe = Universe::new("amd64");
+    let archive = universe.add_archive(kasmforge_resolve::Archive {
+        name: "debian".into(),
+        automatic: true,
+    });
+    let error = universe.add_index(archive, text).expect_err("too much");
+    let mut told = error.to_string();
+    let mut cause = std::error::Error::source(&error);
+    while let Some(error) = cause {
+        told = format!("{told}: {error}");
+        cause = error.source();
+    }
+    told
+}
+
+#[test]
+fn a_field_of_ten_megabytes() {
+    let provides = "virtual (= 1), ".repeat(700_000);
+    let told = refused(format!(
+        "Package: a\nVersion: 1\nArchitecture: all\nProvides: {provides}\n"
+    ));
+    insta::assert_snapshot!(told, @"");
+}
+
+#[test]
+fn versions_that_never_end() {
+    let long = "9".repeat(10_000);
+    let told = refused(format!("Package: a\nVersion: {long}\nArchitecture: all\n"));
+    assert!(told.len() < 400, "{told}");
+    assert!(
+        told.contains("a has no proper version") && told.contains("longer than 1024"),
+        "{told}"
+    );
+}
+
+#[test]
+fn versions_and_architectures_without_number() {
+    let stanza = |version: usize, architecture: &str| {
+        format!("Package: a\nVersion: {version}\nArchitecture: {architecture}\n\n")
+    };
+    let versions = (0..MANY).map(|at| stanza(at, "all")).collect();
+    insta::assert_snapshot!(refused(versions), @"");
+    let architectures = (0..MANY).map(|at| stanza(1, &format!("a{at}"))).collect();
+    insta::assert_snapshot!(refused(architectures), @"");
+}

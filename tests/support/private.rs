@@ -1,0 +1,162 @@
+//! An https server with a certificate of its own authority, for those who know a login.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use tempfile::TempDir;
+
+/// The server. It lives as long as the test process.
+pub(crate) struct Private {
+    address: SocketAddr,
+    certificates: TempDir,
+    logins: Arc<AtomicUsize>,
+}
+
+impl Private {
+    /// Serves a folder to whoever sends one of these users and passwords, or one of these tokens.
+    pub(crate) fn of(folder: &Path, users: &[(&str, &str)], tokens: &[&str]) -> Self {
+        let certificates = make_certificates();
+        let at = |name: &str| certificates.path().join(name);
+        let chain = CertificateDer::pem_file_iter(at("server.pem"))
+            .expect("the certificate")
+            .map(|one| one.expect("a certificate"))
+            .collect();
+        let key = PrivateKeyDer::from_pem_file(at("server.key")).expect("its key");
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("versions of TLS")
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .expect("a certificate and its key");
+        let config = Arc::new(config);
+        let mut known: Vec<String> = users
+            .iter()
+            .map(|(user, password)| format!("Basic {}", base64(&format!("{user}:{password}"))))
+            .collect();
+        known.extend(tokens.iter().map(|token| format!("Bearer {token}")));
+        let known = Arc::new(known);
+        let logins = Arc::new(AtomicUsize::new(0));
+        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+        let address = listener.local_addr().expect("the port");
+        let (folder, heard) = (folder.to_owned(), Arc::clone(&logins));
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let connection = ServerConnection::new(Arc::clone(&config)).expect("a connection");
+                let stream = StreamOwned::new(connection, stream);
+                let (folder, known, heard) =
+                    (folder.clone(), Arc::clone(&known), Arc::clone(&heard));
+                // Whoever does not trust us goes away, which is what some tests want.
+                thread::spawn(move || answer(stream, &folder, &known, &heard));
+            }
+        });
+        Self {
+            address,
+            certificates,
+            logins,
+        }
+    }
+
+    /// Its address.
+    pub(crate) fn address(&self) -> String {
+        format!("https://{}", self.address)
+    }
+
+    /// The certificate of who vouches for it.
+    pub(crate) fn authority(&self) -> PathBuf {
+        self.certificates.path().join("ca.pem")
+    }
+
+    /// How many requests came with a login, right or wrong.
+    pub(crate) fn logins(&self) -> usize {
+        self.logins.load(Ordering::SeqCst)
+    }
+}
+
+fn answer(
+    stream: StreamOwned<ServerConnection, std::net::TcpStream>,
+    folder: &Path,
+    known: &[String],
+    heard: &AtomicUsize,
+) -> std::io::Result<()> {
+    let mut stream = BufReader::new(stream);
+    loop {
+        let mut request = String::new();
+        if stream.by_ref().read_line(&mut request)? == 0 {
+            return Ok(());
+        }
+        let mut login = None;
+        loop {
+            let mut header = String::new();
+            if stream.read_line(&mut header)? <= 2 {
+                break;
+            }
+            let (name, value) = header.split_once(':').unwrap_or_default();
+            if name.eq_ignore_ascii_case("authorization") {
+                heard.fetch_add(1, Ordering::SeqCst);
+                login = Some(value.trim().to_owned());
+            }
+        }
+        let path = request
+            .split(' ')
+            .nth(1)
+            .unwrap_or("/")
+            .trim_start_matches('/');
+        let welcome = login.is_some_and(|login| known.contains(&login));
+        let (status, body) = match fs::read(folder.join(path)) {
+            _ if !welcome => ("401 Unauthorized", Vec::new()),
+            Ok(bytes) => ("200 OK", bytes),
+            Err(_) => ("404 Not Found", Vec::new()),
+        };
+        let length = body.len();
+        let out = stream.get_mut();
+        write!(out, "HTTP/1.1 {status}\r\nContent-Length: {length}\r\n\r\n")?;
+        out.write_all(&body)?;
+        out.flush()?;
+    }
+}
+
+/// Makes an authority, and a certificate by it for this machine's own address.
+fn make_certificates() -> TempDir {
+    let folder = TempDir::new().expect("a temporary folder");
+    let openssl = |arguments: &str| {
+        let ran = Command::new("openssl")
+            .args(arguments.split(' '))
+            .current_dir(folder.path())
+            .output()
+            .expect("`openssl` runs: apt-get install openssl");
+        assert!(ran.status.success(), "{ran:?}");
+    };
+    let key = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes";
+    openssl(&format!(
+        "req -x509 {key} -days 2 -subj /CN=authority -keyout ca.key -out ca.pem"
+    ));
+    openssl(&format!(
+        "req {key} -subj /CN=server -keyout server.key -out server.csr"
+    ));
+    fs::write(folder.path().join("names"), "subjectAltName=IP:127.0.0.1\n").expect("a file");
+    openssl(
+        "x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile names \
+         -out server.pem",
+    );
+    folder
+}
+
+/// Base64, by another program than the one under test.
+pub(crate) fn base64(text: &str) -> String {
+    let folder = TempDir::new().expect("a temporary folder");
+    let path = folder.path().join("text");
+    fs::write(&path, text).expect("a file");
+    let ran = Command::new("base64").arg("--wrap=0").arg(&path).output();
+    let ran = ran.expect("`base64` runs (coreutils)");
+    String::from_utf8_lossy(&ran.stdout).trim().to_owned()
+}
