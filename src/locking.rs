@@ -6,9 +6,11 @@
 
 pub(crate) mod check;
 mod chosen;
+mod elsewhere;
 mod moved;
 mod told;
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::BufReader;
@@ -24,6 +26,7 @@ use kasmforge_spec::{DebByUrl, FileContent, Files, Stage, Workspace};
 use kasmforge_store::Store;
 
 use self::chosen::{asked, identities, packages, preferred};
+pub(crate) use self::elsewhere::Listed;
 pub(crate) use self::moved::Moved;
 use self::told::{diagnostic, explained, other_bytes, suite_missing};
 use crate::exit::{Mistakes, NOTHING_WRITTEN};
@@ -77,6 +80,8 @@ pub(crate) struct Locking<'a> {
     pub(crate) offline: bool,
     /// Whether archives may be older than the lock knows them.
     pub(crate) older: bool,
+    /// The suites that were read so far, to say where a package is that is not found.
+    pub(crate) listed: RefCell<Vec<Listed>>,
 }
 
 impl Locking<'_> {
@@ -201,8 +206,13 @@ impl Locking<'_> {
                 name: wanted.name,
                 release: release.digest,
                 date: release.date.as_second(),
-                signer: release.signer.unwrap_or_default(),
+                signer: release.signer.clone().unwrap_or_default(),
             };
+            self.listed.borrow_mut().push(Listed {
+                name: state.name.clone(),
+                release,
+                components: wanted.components,
+            });
             lock.archives.retain(|known| known.name != state.name);
             lock.archives.push(state);
         }
@@ -247,8 +257,12 @@ impl Locking<'_> {
             debs: &controls,
             prefer: &prefer,
         };
-        let solution =
-            resolve(universe, &wanted).map_err(|error| explained(error, workspace, stage))?;
+        let solution = resolve(universe, &wanted).map_err(|error| {
+            let listed = self.listed.borrow();
+            explained(error, workspace, stage, &|package| {
+                elsewhere::hint(client, &listed, self.architecture, package)
+            })
+        })?;
         let moved = moved::moved(lock, &stage.name, universe, &solution, change);
         let packages = packages(universe, &solution, &debs, self.architecture)?;
         let share = layers::shares(workspace.layers.budget, workspace.stages.len())[index];

@@ -418,6 +418,26 @@ fn packages_in_conflict_are_told_with_the_reason() {
 }
 
 #[test]
+fn a_package_that_breaks_another_is_told_with_the_versions() {
+    let (project, archive) = desktop_with(
+        &[
+            Deb::new("probe-player", "5").field("Depends", "probe-codecs (>= 2)"),
+            Deb::new("probe-codecs", "2").field("Breaks", "probe-recorder (<< 3)"),
+            Deb::new("probe-recorder", "1"),
+            Deb::new("probe-recorder", "2"),
+        ],
+        "[packages]\ninstall = [\"probe-player\", \"probe-recorder\"]\n",
+    );
+    assert_snapshot!(without_address(&told(&project), &archive), @"");
+}
+
+#[test]
+fn a_package_of_another_component_is_told_with_it() {
+    let project = desktop("[packages]\ninstall = [\"steam-installer\"]\n");
+    assert_snapshot!(told(&project), @"");
+}
+
+#[test]
 fn a_dependency_that_nothing_meets_is_told() {
     let (project, archive) = desktop_with(
         &[Deb::new("probe", "1").field("Depends", "probe-library (= 3) | probe-shim")],

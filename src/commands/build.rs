@@ -1,5 +1,6 @@
 //! `kasmforge build`
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -134,6 +135,7 @@ impl Building<'_> {
             locked: self.wanted.locking.locked,
             offline: self.wanted.locking.offline,
             older: self.wanted.locking.allow_older,
+            listed: RefCell::default(),
         };
         locking.bring(lock, self.workspace, change)?;
         lock.normalise();

@@ -1,5 +1,6 @@
 //! `kasmforge lock`
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 
 use anyhow::Context as _;
@@ -165,6 +166,7 @@ pub(super) fn bring(wanted: Bringing<'_>) -> anyhow::Result<()> {
         locked: how.locked,
         offline: how.offline,
         older: how.allow_older,
+        listed: RefCell::default(),
     };
     let before = context.project.lock()?;
     let mut moved = Moved::new();

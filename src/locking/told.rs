@@ -72,6 +72,7 @@ pub(super) fn explained(
     error: Unsatisfiable,
     workspace: &Workspace,
     stage: &Stage,
+    elsewhere: &dyn Fn(&str) -> Option<String>,
 ) -> anyhow::Error {
     let superseded: BTreeSet<String> = error
         .problems
@@ -106,6 +107,9 @@ pub(super) fn explained(
             told.related = places.map(|at| (at, "and here".to_owned())).collect();
             told.help = problem.because().iter().map(ToString::to_string).collect();
             told.help.extend(problem.help());
+            if let Problem::NotFound { name, .. } = problem {
+                told.help.extend(elsewhere(name));
+            }
             told
         })
         .collect();

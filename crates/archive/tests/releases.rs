@@ -6,7 +6,8 @@ use std::fs;
 use std::time::Duration;
 
 use kasmforge_archive::{
-    Client, Error, Settings, SignatureError, Silent, Suite, Trust, ValidUntil, VerifiedRelease,
+    Client, Error, Keyring, Settings, SignatureError, Silent, Suite, Trust, ValidUntil,
+    VerifiedRelease,
 };
 use kasmforge_digest::Digest;
 use sequoia_openpgp::types::HashAlgorithm;
@@ -592,4 +593,80 @@ fn an_index_that_unpacks_to_something_else_is_refused() {
         assert!(fits(&error), "{error:?}");
     }
     assert_eq!(files(&store.root().join("tmp")), 0);
+}
+
+#[test]
+fn an_archive_older_than_it_must_be_is_refused() {
+    let owner = key("owner", None);
+    let (old, new) = (Mirror::new(), Mirror::new());
+    let signing = Signing::by(&[&owner]);
+    Archive::new()
+        .field("Date", &date(9))
+        .publish(&old, &signing);
+    Archive::new()
+        .field("Date", &date(2))
+        .publish(&new, &signing);
+    let lock: jiff::Timestamp = "2026-11-19T12:00:00Z".parse().expect("two days ago");
+    let (_folder, store) = store();
+    let client = Client::new(&store, settings(), &Silent);
+    let mut both = suite(&[&old, &new], keyring(&[&owner]));
+    both.not_before = Some(lock);
+    let release = client
+        .release(&both)
+        .expect("the second mirror is not behind");
+    assert_eq!(release.date, lock);
+
+    let mut behind = suite(&[&old], keyring(&[&owner]));
+    behind.not_before = Some(lock);
+    let error = client.release(&behind).expect_err("behind");
+    assert!(matches!(error, Error::Older { .. }), "{error:?}");
+    let told = error.to_string();
+    for words in [
+        "is of 2026-11-12 12:00 UTC",
+        "one of 2026-11-19 12:00 UTC",
+        "--allow-older",
+    ] {
+        assert!(told.contains(words), "{told}");
+    }
+    // What is remembered is no way around it.
+    behind.not_before = None;
+    let (_folder, other) = support::store();
+    Client::new(&other, settings(), &Silent)
+        .release(&behind)
+        .expect("any date will do");
+    behind.not_before = Some(lock);
+    let remembered = Client::new(&other, offline(), &Silent).release(&behind);
+    assert!(matches!(remembered, Err(Error::Older { .. })));
+}
+
+#[test]
+fn only_certificates_that_are_named_may_sign() {
+    let (owner, other) = (key("owner", None), key("other", None));
+    let both = keyring(&[&owner, &other]);
+    let mirror = Mirror::new();
+    let names = both.fingerprints();
+    let only = |names: &[String]| both.only(names);
+    let asked = |keyring: Keyring| ask(&settings(), &suite(&[&mirror], keyring));
+    Archive::new().publish(&mirror, &Signing::by(&[&other]));
+    asked(both.clone()).expect("either may");
+    let owners = only(&names[..1]).expect("it is in it");
+    assert_ne!(owners.digest(), both.digest(), "remembered apart");
+    let error = asked(owners.clone()).expect_err("the other may not");
+    assert!(
+        chain(&error).contains("no key of the keyring test.pgp signed it"),
+        "{error}"
+    );
+    Archive::new().publish(&mirror, &Signing::by(&[&owner]));
+    asked(owners).expect("the owner may");
+    // A subkey's fingerprint stands for its certificate, small letters for great ones.
+    let subkey = owner.keys().subkeys().next().expect("it signs with one");
+    let subkey = subkey.key().fingerprint().to_hex().to_lowercase();
+    asked(only(&[subkey]).expect("it is in it")).expect("the owner may");
+    let unknown = only(&["00".repeat(20)]).expect_err("nobody's");
+    assert!(
+        unknown
+            .to_string()
+            .contains("no certificate with the fingerprint 0000"),
+        "{unknown}"
+    );
 }
