@@ -11,7 +11,7 @@ use std::panic;
 use std::path::{Path, PathBuf};
 
 /// Mutations for each target: a few seconds for all of them in a build that is not optimised.
-const RUNS: u64 = 3_000;
+const RUNS: u64 = 20_000;
 
 /// Where the numbers begin.
 const SEED: u64 = 0x6b61_736d;

@@ -298,7 +298,7 @@ fn settings_that_are_not_understood_are_refused() {
         |
       1 | miror = "http://a.test"
         | ^^^^^
-      unknown field `miror`, expected one of `mirror`, `store`, `check-valid-until`
+      unknown field `miror`, expected one of `mirror`, `store`, `check-valid-until`, `certificates`, `snapshot`, `kasm`
     "#);
 }
 
@@ -380,7 +380,7 @@ fn a_purely_virtual_package_is_told_with_its_providers() {
     );
     assert_snapshot!(without_address(&told(&project), &archive), @r#"
     warning: local local is taken without a signature, as `trusted = true` asks
-    error: `probe-server` is a virtual package: name one that provides it (`probe-one`, `probe-two`)
+    error: `probe-server` is a virtual package: name one that provides it (`probe-two`, `probe-one`)
       --> workspaces/desktop.toml:12:12
        |
     12 | install = ["probe-server"]
@@ -428,13 +428,38 @@ fn a_package_that_breaks_another_is_told_with_the_versions() {
         ],
         "[packages]\ninstall = [\"probe-player\", \"probe-recorder\"]\n",
     );
-    assert_snapshot!(without_address(&told(&project), &archive), @"");
+    assert_snapshot!(without_address(&told(&project), &archive), @r#"
+    warning: local local is taken without a signature, as `trusted = true` asks
+    error: `probe-player` and `probe-recorder` cannot be installed together
+      --> workspaces/desktop.toml:12:12
+       |
+    12 | install = ["probe-player", "probe-recorder"]
+       |            ^^^^^^^^^^^^^^  ---------------- and here
+       |            |
+       |            asked for here
+       |
+       = help: probe-player 5 depends on probe-codecs (>= 2)
+       = help: probe-codecs 2 breaks probe-recorder (<< 3)
+
+    1 mistake; nothing was written
+    "#);
 }
 
 #[test]
 fn a_package_of_another_component_is_told_with_it() {
     let project = desktop("[packages]\ninstall = [\"steam-installer\"]\n");
-    assert_snapshot!(told(&project), @"");
+    assert_snapshot!(told(&project), @r#"
+    error: no archive has a package `steam-installer`
+     --> workspaces/desktop.toml:6:12
+      |
+    6 | install = ["steam-installer"]
+      |            ^^^^^^^^^^^^^^^^^ asked for here
+      |
+      = help: did you mean `opam-installer`?
+      = help: `steam-installer` is in the component `contrib` of debian bookworm: add it to `components`
+
+    1 mistake; nothing was written
+    "#);
 }
 
 #[test]
