@@ -98,6 +98,8 @@ pub(crate) enum Command {
     Tree(crate::commands::tree::Arguments),
     /// Tells what changed between two locks.
     Diff(crate::commands::diff::Arguments),
+    /// Looks at what builds and upgrades need of this host, and says what mends it.
+    Doctor(crate::commands::doctor::Doctor),
     /// Removes from the store what no image that is kept was made of.
     Gc(crate::commands::gc::Gc),
     /// Tells what is in the store.

@@ -144,7 +144,7 @@ fn signers(
         .with_context(|| format!("`signed-by` of the archive `{}`", archive.name))
 }
 
-fn mirrors(settings: &Settings) -> anyhow::Result<Mirrors> {
+pub(crate) fn mirrors(settings: &Settings) -> anyhow::Result<Mirrors> {
     let host = Host::read(std::path::Path::new("/"));
     let choice = Choice {
         command_line: &settings.mirrors,

@@ -403,6 +403,53 @@ fn after_a_kill_at_any_point_the_next_build_gives_the_same() {
     builds_the_same(&project);
 }
 
+/// How many times a build is killed at a random instant; the nightly run has it done 200 times.
+fn kills() -> u32 {
+    let wanted = std::env::var("KASMFORGE_TEST_KILLS").ok();
+    wanted.and_then(|text| text.parse().ok()).unwrap_or(15)
+}
+
+#[test]
+fn killed_at_random_instants() {
+    let (_folder, project) = seeded();
+    let start = |project: &Project| {
+        let mut command = project.command();
+        command
+            .arg("build")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        command.spawn().expect("the command starts")
+    };
+    // How long a whole build takes here: the instants are spread over that, so that each part of
+    // a build is met. No instant can make the test pass or fail.
+    let clock = std::time::Instant::now();
+    assert!(start(&project).wait().expect("it ends").success());
+    let whole = clock.elapsed();
+    let made = ["trees", "steps", "images"].map(|name| project.store().join(name));
+    let mut chance: u64 = 0x2545_f491_4f6c_dd1d;
+    let mut finished = true;
+    for number in 0..kills() {
+        if finished {
+            // It came through: from the beginning again.
+            for folder in &made {
+                fs::remove_dir_all(folder).expect("a folder of the store");
+            }
+        }
+        // xorshift64: the same instants each time, as far as the machine is the same.
+        chance ^= chance << 13;
+        chance ^= chance >> 7;
+        chance ^= chance << 17;
+        let mut child = start(&project);
+        thread::sleep(whole.mul_f64((chance % 1000) as f64 / 1000.0));
+        finished = child.try_wait().expect("it is ours").is_some();
+        child.kill().expect("it is ours");
+        child.wait().expect("it ends");
+        let ran = project.run(&["store", "--verify"]);
+        assert_eq!(ran.status, 0, "after kill {number}: {ran:?}");
+    }
+    builds_the_same(&project);
+}
+
 #[test]
 fn a_killed_build_leaves_no_process() {
     let (_folder, project) = seeded();
@@ -601,16 +648,29 @@ fn two_packages_with_the_same_file_are_refused() {
 fn a_host_without_user_namespaces_is_told_what_to_allow() {
     let (_folder, project) = seeded();
     let forbid = "echo 0 >/proc/sys/user/max_user_namespaces && exec \"$@\"";
-    let mut command = project.command_below(&[
-        "unshare",
-        "--user",
-        "--map-root-user",
-        "sh",
-        "-c",
-        forbid,
-        "sh",
-    ]);
-    let ran = Ran::of(command.arg("build"));
+    let forbidden = || {
+        let own = [
+            "unshare",
+            "--user",
+            "--map-root-user",
+            "sh",
+            "-c",
+            forbid,
+            "sh",
+        ];
+        project.command_below(&own)
+    };
+    let ran = Ran::of(forbidden().arg("build"));
     ran.failed_with(&["sysctl user.max_user_namespaces="]);
+    let ran = Ran::of(forbidden().args(["doctor", "--offline"]));
+    ran.failed_with(&["a build cannot work here"]);
+    let mends = "raise it with `sysctl user.max_user_namespaces=";
+    assert!(
+        ran.output.contains(mends) && ran.output.contains("bad  sandbox"),
+        "{ran:?}"
+    );
+    let ran = project.run(&["doctor", "--offline", "--json"]);
+    assert_eq!(ran.status, 0, "{ran:?}");
+    assert!(ran.output.contains("\"works\": true"), "{ran:?}");
     builds_the_same(&project);
 }

@@ -1,18 +1,100 @@
 #!/usr/bin/env bash
-# The long proofs, each with a name: `tests/nightly.sh [NAME…]` runs those named, or all.
-set -euo pipefail
+# The long proofs: what would take CI's time and need not be known at every change.
+#
+#   tests/nightly.sh [NAME…]        all of them, or these:
+#
+#   verify      every workspace that is shipped comes out the same, each variation by itself too
+#   verify-700  so does a desktop of some 700 packages: XFCE, Firefox, LibreOffice, VLC, Java, Emacs
+#   servers     670 packages with databases, mail and printing in them get the owners, modes and
+#               capabilities that a run by real root gives them (mmdebstrap in root mode)
+#   kills       200 builds killed at random instants leave a store that is valid, and a next build
+#               that gives the same image
+#   fuzz        two hundred thousand mutations for each fuzz target, from another seed each day
+#
+# Needs root, a mirror of Debian, python3, and for `servers` mmdebstrap. Prints what it did; the exit
+# status is the number of proofs that failed.
+set -uo pipefail
 cd "$(dirname "$0")/.."
+kasmforge=${KASMFORGE:-target/release/kasmforge}
+[ -x "$kasmforge" ] || cargo build --release --quiet || exit 1
+kasmforge=$(realpath "$kasmforge")
+work=$(mktemp -d -p "${TMPDIR:-/var/tmp}")
+trap 'rm -rf "$work"' EXIT
+export KASMFORGE_STORE=${KASMFORGE_STORE:-$work/store}
 
-# Two hundred thousand mutations for each fuzz target, from another seed each day.
+# A project of one workspace `desktop`, in its own folder.
+project() {
+    mkdir -p "$work/$1/workspaces"
+    cat >"$work/$1/workspaces/desktop.toml"
+}
+
+verify() {
+    local failed=0
+    for file in workspaces/*.toml; do
+        "$kasmforge" verify "$(basename "$file" .toml)" --each || failed=1
+    done
+    return $failed
+}
+
+verify_700() {
+    project verify-700 <<'EOF'
+[debian]
+suite = "trixie"
+[packages]
+install = ["xfce4", "xfce4-terminal", "xfce4-goodies", "firefox-esr", "libreoffice", "vlc", "default-jre",
+           "emacs", "elementary-xfce-icon-theme", "librsvg2-common", "man-db", "openssh-server"]
+EOF
+    "$kasmforge" -C "$work/verify-700" verify desktop
+}
+
+servers() {
+    project servers <<'EOF'
+[debian]
+suite = "bookworm"
+security = false
+[packages]
+install = ["xfce4", "xfce4-terminal", "tigervnc-standalone-server", "novnc", "systemd", "udev",
+           "openssh-server", "cups", "exim4", "postgresql", "mariadb-server", "man-db", "dbus-x11",
+           "iputils-ping", "gvfs", "network-manager"]
+[slim]
+documentation = true
+manuals = true
+EOF
+    "$kasmforge" -C "$work/servers" build desktop --result "$work/servers/result" || return 1
+    local names mirror
+    names=$(sed -n '/^\[\[package\]\]/,/^$/s/^name = "\(.*\)"/\1/p' "$work/servers/kasmforge.lock" |
+        sort -u | paste -sd,)
+    mirror=${KASMFORGE_MIRROR:-$(apt-get indextargets --format '$(REPO_URI) $(COMPONENT)' |
+        awk '$2 == "main" && /\/debian\// {print $1; exit}')}
+    mmdebstrap --quiet --mode=root --variant=custom --include="$names" \
+        --aptopt='APT::Install-Recommends "false"' --dpkgopt=force-confold \
+        bookworm "$work/servers/root.tar" "deb $mirror bookworm main" || return 1
+    python3 tests/nightly/owners.py "$work/servers/result" "$work/servers/root.tar"
+}
+
+kills() {
+    KASMFORGE_TEST_KILLS=200 cargo test --release --test faults \
+        killed_at_random_instants -- --nocapture
+}
+
 fuzz() {
     KASMFORGE_FUZZ_RUNS=200000 KASMFORGE_FUZZ_SEED="$(date +%Y%m%d)" \
         cargo test --release --test fuzz
 }
 
-all=(fuzz)
-for name in "${@:-${all[@]}}"; do
-    case " ${all[*]} " in
-        *" $name "*) printf '== %s\n' "$name"; "$name" ;;
-        *) printf 'nightly.sh: no proof is called %s; there are: %s\n' "$name" "${all[*]}" >&2; exit 2 ;;
+failed=0
+[ $# -gt 0 ] || set -- verify verify-700 servers kills fuzz
+for name in "$@"; do
+    case $name in
+    verify | verify-700 | servers | kills | fuzz) ;;
+    *) echo "there is no proof called $name" >&2; exit 2 ;;
     esac
+    echo "== $name"
+    if "${name//-/_}"; then
+        echo "== $name holds"
+    else
+        echo "== $name FAILS"
+        failed=$((failed + 1))
+    fi
 done
+exit $failed

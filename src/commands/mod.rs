@@ -4,6 +4,7 @@ mod build;
 pub(crate) mod checks;
 mod completions;
 pub(crate) mod diff;
+pub(crate) mod doctor;
 mod engine;
 pub(crate) mod exec;
 pub(crate) mod gc;
@@ -46,6 +47,7 @@ pub(crate) fn run(arguments: Arguments, printer: &Printer) -> anyhow::Result<()>
         Command::Schema(wanted) => schema::run(&wanted, printer),
         Command::Kasm(wanted) => kasm::run(&wanted, &global, printer),
         Command::Completions { shell } => completions::run(shell, printer),
+        Command::Doctor(wanted) => doctor::run(&wanted, &global, printer),
         Command::Graph(wanted) => graph::run(
             &wanted,
             &Project::find(global.directory.as_deref())?,

@@ -67,4 +67,4 @@ pub use error::{Error, Obstacle};
 pub use program::{
     AccessList, Claim, Device, IdentityChange, Outcome, Owner, Program, Root, Status, Trial,
 };
-pub use run::{enter_if_asked, probe, run};
+pub use run::{enter_if_asked, probe, probe_in, run};

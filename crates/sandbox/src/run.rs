@@ -105,6 +105,41 @@ pub fn probe() -> Result<(), Error> {
     .map(drop)
 }
 
+/// Tries the same on a file system: whether it carries an overlay.
+///
+/// The folder must be empty and this user's; what is made in it stays, for the caller to remove.
+///
+/// # Errors
+///
+/// What [`run`] would say, above all [`Error::Overlay`].
+pub fn probe_in(folder: &Path) -> Result<(), Error> {
+    let make = |name: &str| {
+        let path = folder.join(name);
+        match std::fs::create_dir_all(&path) {
+            Ok(()) => Ok(path),
+            Err(source) => Err(Error::Directory { path, source }),
+        }
+    };
+    for name in ["dev", "proc", "run", "sys", "tmp"] {
+        make(&format!("lower/{name}"))?;
+    }
+    let place = Place {
+        lower: make("lower")?,
+        upper: make("upper")?,
+        work: make("work")?,
+    };
+    ask(
+        &Request {
+            caller: own_id(),
+            place: Some(place),
+            owners: Vec::new(),
+            program: None,
+        },
+        &mut |_| {},
+    )
+    .map(drop)
+}
+
 fn own_id() -> i32 {
     rustix::process::getpid().as_raw_nonzero().get()
 }

@@ -35,7 +35,7 @@ use tempfile::{NamedTempFile, TempDir};
 
 pub use collect::{Collected, Keep, Removed};
 pub use generations::{Generation, Uses};
-pub use report::{Kind, Sizes};
+pub use report::{Kind, Sizes, Space};
 
 /// The number of the layout above. A store of another number is refused, never guessed at.
 const FORMAT: &str = "1";

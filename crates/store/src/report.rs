@@ -41,6 +41,30 @@ impl Kind {
     }
 }
 
+/// The file system a store is on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Space {
+    /// Its kind, as mount(8) names it: `ext4`; its number where it is none of the usual ones.
+    pub kind: String,
+    /// How many bytes are free for this user.
+    pub free: u64,
+    /// How many bytes it has.
+    pub total: u64,
+}
+
+/// Kinds of file systems, by the numbers statfs(2) gives.
+const FILE_SYSTEMS: [(u32, &str); 9] = [
+    (0xef53, "ext4"),
+    (0x5846_5342, "xfs"),
+    (0x9123_683e, "btrfs"),
+    (0x0102_1994, "tmpfs"),
+    (0x2fc1_2fc1, "zfs"),
+    (0x794c_7630, "overlay"),
+    (0x6969, "nfs"),
+    (0xca45_1a4e, "bcachefs"),
+    (0x0102_1997, "9p"),
+];
+
 /// For each kind, how many there are and how many bytes they have.
 pub type Sizes = BTreeMap<Kind, (u64, u64)>;
 
@@ -101,6 +125,25 @@ impl Store {
             }
         }
         Ok(damaged)
+    }
+
+    /// What the store's file system is, and how much room it has.
+    ///
+    /// # Errors
+    /// When the kernel does not say.
+    pub fn space(&self) -> Result<Space, Error> {
+        let found = rustix::fs::statfs(self.root()).map_err(|error| Error::Read {
+            path: self.root().into(),
+            source: error.into(),
+        })?;
+        let number = u32::try_from(found.f_type).unwrap_or(0);
+        let block = u64::try_from(found.f_bsize).unwrap_or(0);
+        let known = FILE_SYSTEMS.iter().find(|(kind, _)| *kind == number);
+        Ok(Space {
+            kind: known.map_or_else(|| format!("{number:#x}"), |(_, name)| (*name).into()),
+            free: block * found.f_bavail,
+            total: block * found.f_blocks,
+        })
     }
 
     /// Removes something that was found damaged, so that it is made again.
