@@ -12,16 +12,17 @@ use support::archive::{Archive, Deb, Project, debian};
 
 #[test]
 fn scripts_that_look_at_the_world_are_named() {
+    // So many that no two orders are the same by chance.
+    let listed = (0..60).fold(Deb::new("listing", "1"), |deb, number| {
+        deb.file(&format!("usr/share/listing/{number}"), b"x")
+    });
     let archive = Archive::of(&[
         Deb::new("timely", "1").script("postinst", "date +%s > /etc/timely\ndate > /etc/date"),
         Deb::new("chancy", "1").script(
             "postinst",
             "od -An -N8 -tx8 /dev/urandom > /etc/chancy; mktemp /etc/XXXXXXXX > /dev/null",
         ),
-        Deb::new("listing", "1")
-            .file("usr/share/listing/one", b"1")
-            .file("usr/share/listing/two", b"2")
-            .script("postinst", "find /usr/share/listing -type f > /etc/listing"),
+        listed.script("postinst", "find /usr/share/listing -type f > /etc/listing"),
         Deb::new("steady", "1").script(
             "postinst",
             "echo $SOURCE_DATE_EPOCH $LANG $TZ $(hostname) $(umask) $(id) > /etc/steady",

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::ffi::OsString;
 
+use kasmforge_deb::stanza::Stanzas;
 use kasmforge_sandbox::{Program, Trial};
 use kasmforge_spec::Debconf;
 
@@ -114,10 +115,59 @@ fn preinst(package: &Package, packages: &[&Package]) -> String {
          DPKG_RUNNING_VERSION={dpkg} DPKG_ADMINDIR=/var/lib/dpkg DPKG_ROOT= DPKG_FORCE= \
          /var/lib/dpkg/info/{stem}.preinst install\n"
     );
+    // What it pre-depends on is unpacked, and seldom needs more. One that does (adduser asks PAM,
+    // which libpam-runtime's postinst sets up) is given it configured, and a second try, which
+    // policy 6.2 wants scripts to stand.
+    let before = pre_dependencies(package, packages);
+    let again = if before.is_empty() {
+        String::new()
+    } else {
+        format!(
+            "[ $? = 0 ] || {{ dpkg --force-confold --configure {}\n{run}}}\n",
+            before.join(" ")
+        )
+    };
     format!(
-        "printf '\\001kasmforge preinst {name}\\n'\n{run}{}",
+        "printf '\\001kasmforge preinst {name}\\n'\n{run}{again}{}",
         after("preinst", name)
     )
+}
+
+/// What a package pre-depends on and whatever that depends on, among a stage's packages and in
+/// their order.
+fn pre_dependencies<'a>(package: &Package, packages: &[&'a Package]) -> Vec<&'a str> {
+    let provides = |one: &Package, name: &str| {
+        one.name == name || names(one, "Provides").any(|provided| provided == name)
+    };
+    let mut found = vec![false; packages.len()];
+    let mut todo: Vec<String> = names(package, "Pre-Depends").collect();
+    while let Some(name) = todo.pop() {
+        for (at, one) in packages.iter().enumerate() {
+            if !found[at] && one.stem != package.stem && provides(one, &name) {
+                found[at] = true;
+                todo.extend(names(one, "Pre-Depends").chain(names(one, "Depends")));
+            }
+        }
+    }
+    let all = packages.iter().zip(found);
+    all.filter_map(|(one, found)| found.then_some(one.stem.as_str()))
+        .collect()
+}
+
+/// The names in a field of relations, alternatives and all.
+fn names(package: &Package, field: &str) -> impl Iterator<Item = String> {
+    let stanza = Stanzas::new(&package.control).flatten().next();
+    let value = stanza.and_then(|stanza| stanza.get(field).map(|value| value.into_owned()));
+    value
+        .unwrap_or_default()
+        .split([',', '|'])
+        .map(|one| {
+            let end = one.find(['(', '[', '<', ':']).unwrap_or(one.len());
+            one[..end].trim().to_owned()
+        })
+        .filter(|name| !name.is_empty())
+        .collect::<Vec<_>>()
+        .into_iter()
 }
 
 /// Where a run is, told by its output.
@@ -256,6 +306,35 @@ impl Follower {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_preinst_gets_what_it_pre_depends_on() {
+        let package = |name: &str, fields: &str| Package {
+            name: name.into(),
+            stem: name.into(),
+            version: "1".into(),
+            architecture: "all".into(),
+            control: format!("Package: {name}\n{fields}"),
+            scripts: std::collections::BTreeSet::from(["preinst".to_owned()]),
+            triggers: String::new(),
+            conffiles: Vec::new(),
+            list: Vec::new(),
+            tree: kasmforge_tree::Tree::new(),
+        };
+        let all = [
+            package("pam", "Provides: pam-api (= 1)\n"),
+            package("adduser", "Depends: pam-api, gone | other\n"),
+            package("unasked", ""),
+            package(
+                "server",
+                "Pre-Depends: adduser (>= 3), absent\nDepends: unasked\n",
+            ),
+        ];
+        let all: Vec<&Package> = all.iter().collect();
+        assert_eq!(pre_dependencies(all[3], &all), ["pam", "adduser"]);
+        assert!(preinst(all[3], &all).contains("--configure pam adduser\n"));
+        assert!(!preinst(all[2], &all).contains("--configure"));
+    }
 
     #[test]
     fn failures_name_package_and_cause() {
