@@ -141,6 +141,15 @@ fn pre_dependencies<'a>(package: &Package, packages: &[&'a Package]) -> Vec<&'a 
     };
     let mut found = vec![false; packages.len()];
     let mut todo: Vec<String> = names(package, "Pre-Depends").collect();
+    if todo.is_empty() {
+        return Vec::new();
+    }
+    // What is essential is needed by all and named by none.
+    let essential = packages.iter().filter(|one| {
+        let stanza = Stanzas::new(&one.control).flatten().next();
+        stanza.is_some_and(|stanza| stanza.get("Essential").is_some_and(|value| value == "yes"))
+    });
+    todo.extend(essential.map(|one| one.name.clone()));
     while let Some(name) = todo.pop() {
         for (at, one) in packages.iter().enumerate() {
             if !found[at] && one.stem != package.stem && provides(one, &name) {
@@ -325,14 +334,19 @@ mod tests {
             package("pam", "Provides: pam-api (= 1)\n"),
             package("adduser", "Depends: pam-api, gone | other\n"),
             package("unasked", ""),
+            package("base", "Essential: yes\nPre-Depends: awk\n"),
+            package("mawk", "Provides: awk\n"),
             package(
                 "server",
                 "Pre-Depends: adduser (>= 3), absent\nDepends: unasked\n",
             ),
         ];
         let all: Vec<&Package> = all.iter().collect();
-        assert_eq!(pre_dependencies(all[3], &all), ["pam", "adduser"]);
-        assert!(preinst(all[3], &all).contains("--configure pam adduser\n"));
+        assert_eq!(
+            pre_dependencies(all[5], &all),
+            ["pam", "adduser", "base", "mawk"]
+        );
+        assert!(preinst(all[5], &all).contains("--configure pam adduser base mawk\n"));
         assert!(!preinst(all[2], &all).contains("--configure"));
     }
 
