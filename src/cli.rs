@@ -64,6 +64,8 @@ pub(crate) enum Command {
     Init(crate::commands::Init),
     /// Builds a workspace's image.
     Build(Build),
+    /// Tells what a build would do, and why; does nothing of it.
+    Plan(crate::commands::Plan),
     /// Gives the image that was built last to the Docker engine.
     Load(Load),
     /// Runs the image in the place of the one that runs, once it is healthy.
@@ -150,6 +152,9 @@ pub(crate) struct Build {
     /// Where the link to the image archive is made [default: `result` in the project].
     #[arg(long, value_name = "PATH")]
     pub(crate) result: Option<PathBuf>,
+    /// Says which inputs of which steps changed since the last build.
+    #[arg(long)]
+    pub(crate) explain: bool,
 }
 
 #[derive(Debug, Args)]

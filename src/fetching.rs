@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context as _;
 use kasmforge_archive::{
-    Authority, Choice, Client, Credentials, Host, Keyring, Mirrors, Progress, Retry,
+    Authority, Choice, Client, Credentials, Event, Host, Keyring, Mirrors, Progress, Retry,
     Settings as ClientSettings, Suite, Trust, ValidUntil, Wanted,
 };
+use kasmforge_build::Supply;
 use kasmforge_digest::Digest;
 use kasmforge_lock::{Lock, Package};
 use kasmforge_spec::{Debian, FileContent, Located, Workspace};
@@ -190,6 +191,16 @@ pub(crate) fn fetch(
         })
         .collect();
     packages(project, settings, client, workspace, lock, &indexes)?;
+    fetch_downloads(client, store, workspace, lock)
+}
+
+/// Fetches every download of a workspace that the store lacks.
+pub(crate) fn fetch_downloads(
+    client: &Client<'_>,
+    store: &Store,
+    workspace: &Workspace,
+    lock: &Lock,
+) -> anyhow::Result<()> {
     for (url, digest) in downloads(workspace, lock) {
         if !store.has_blob(&digest, None) {
             client
@@ -198,6 +209,111 @@ pub(crate) fn fetch(
         }
     }
     Ok(())
+}
+
+/// Fetches packages while others are unpacked.
+pub(crate) struct Fetching<'a> {
+    pub(crate) project: &'a Project,
+    pub(crate) settings: &'a Settings,
+    pub(crate) store: &'a Store,
+    pub(crate) workspace: &'a Workspace,
+    pub(crate) architecture: &'a str,
+    pub(crate) offline: bool,
+    /// The lock as it was when the build began: a build adds ids to its own.
+    pub(crate) lock: &'a Lock,
+    pub(crate) progress: &'a dyn Progress,
+    /// Why fetching failed, in full.
+    pub(crate) failure: Mutex<Option<anyhow::Error>>,
+}
+
+/// Stands for the error that [`Fetching`] keeps.
+#[derive(Debug, thiserror::Error)]
+#[error("fetching failed")]
+struct Failed;
+
+impl Supply for Fetching<'_> {
+    fn bring(
+        &self,
+        wanted: &[Digest],
+        arrived: &(dyn Fn(&Digest) + Sync),
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        self.fetch(wanted, arrived).map_err(|error| {
+            *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+            Failed.into()
+        })
+    }
+}
+
+impl Fetching<'_> {
+    fn fetch(&self, wanted: &[Digest], arrived: &(dyn Fn(&Digest) + Sync)) -> anyhow::Result<()> {
+        let Self {
+            project,
+            settings,
+            store,
+            workspace,
+            lock,
+            offline,
+            ..
+        } = *self;
+        let mut left: BTreeSet<Digest> = wanted.iter().copied().collect();
+        let mut gone = Vec::new();
+        // The lowest stage's packages first: its scripts can run while the others come.
+        for stage in &workspace.stages {
+            let locked = lock.workspace(&stage.name, self.architecture);
+            let indexes: Vec<usize> = locked
+                .into_iter()
+                .flat_map(|locked| locked.packages.iter().copied())
+                .filter(|&index| left.remove(&lock.packages[index].sha256))
+                .collect();
+            let files = indexes.iter().map(|&index| &lock.packages[index]);
+            let arrivals = Arrivals {
+                inner: self.progress,
+                digests: files
+                    .clone()
+                    .map(|package| (package.path.as_str(), package.sha256))
+                    .collect(),
+                arrived,
+            };
+            let client = client(
+                store,
+                project,
+                settings,
+                &workspace.debian,
+                offline,
+                &arrivals,
+            );
+            match packages(project, settings, &client, workspace, lock, &indexes) {
+                // Some may have come by another path, or by another build.
+                Ok(()) => files.for_each(|package| arrived(&package.sha256)),
+                Err(error) => match error.downcast::<Gone>() {
+                    Ok(some) => gone.extend(some.packages),
+                    Err(error) => return Err(error),
+                },
+            }
+        }
+        if gone.is_empty() {
+            return Ok(());
+        }
+        Err(Gone { packages: gone }.into())
+    }
+}
+
+/// Tells of each file that is whole, besides what a progress is told.
+struct Arrivals<'a> {
+    inner: &'a dyn Progress,
+    digests: BTreeMap<&'a str, Digest>,
+    arrived: &'a (dyn Fn(&Digest) + Sync),
+}
+
+impl Progress for Arrivals<'_> {
+    fn event(&self, event: Event<'_>) {
+        if let Event::FileFinished { name } = &event
+            && let Some(digest) = self.digests.get(name)
+        {
+            (self.arrived)(digest);
+        }
+        self.inner.event(event);
+    }
 }
 
 /// Fetches packages of a lock, by their places in it, from where a workspace takes its own.

@@ -1,9 +1,12 @@
 //! What people watch: bars on a terminal, plain lines otherwise.
+//!
+//! A build does several things at once (it fetches, unpacks, runs scripts and packs), so each has a
+//! bar of its own.
 
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use kasmforge_archive as archive;
 use kasmforge_build as build;
 
@@ -12,16 +15,17 @@ use crate::printer::{Printer, bytes};
 /// How often a plain line tells how far a long piece of work is.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
-/// Shows one piece of work after the other.
+/// Shows pieces of work, several at once.
 pub(crate) struct Progress<'a> {
     printer: &'a Printer,
-    bar: ProgressBar,
-    state: Mutex<State>,
+    bars: MultiProgress,
+    tasks: Mutex<Vec<Task>>,
 }
 
-struct State {
+struct Task {
     /// What is being done: `fetching`, `unpacking`.
     what: String,
+    bar: ProgressBar,
     total: u64,
     done: u64,
     unit: Unit,
@@ -34,24 +38,15 @@ enum Unit {
     Packages,
 }
 
+/// The one piece of work whose name is known beforehand here only.
+const PACKING: &str = "packing";
+
 impl<'a> Progress<'a> {
     pub(crate) fn new(printer: &'a Printer) -> Self {
-        let bar = if printer.bars() {
-            ProgressBar::new(0)
-        } else {
-            ProgressBar::hidden()
-        };
-        let state = State {
-            what: String::new(),
-            total: 0,
-            done: 0,
-            unit: Unit::Packages,
-            told: Instant::now(),
-        };
         Self {
             printer,
-            bar,
-            state: Mutex::new(state),
+            bars: MultiProgress::new(),
+            tasks: Mutex::default(),
         }
     }
 
@@ -60,54 +55,55 @@ impl<'a> Progress<'a> {
         self.begin(what, total, Unit::Bytes);
     }
 
-    /// So many bytes of it are done.
+    /// So many bytes of what was begun last are done.
     pub(crate) fn at(&self, done: u64) {
-        self.update(|state| state.done = done);
+        let what = self.lock().last().map(|task| task.what.clone());
+        self.update(&what.unwrap_or_default(), |task| task.done = done);
     }
 
     /// Ends what was begun.
     pub(crate) fn end(&self) {
-        self.bar.finish_and_clear();
+        for task in self.lock().drain(..) {
+            task.bar.finish_and_clear();
+        }
     }
 
-    /// Says something without tearing the bar.
+    /// Says something without tearing the bars.
     pub(crate) fn warn(&self, text: &str) {
-        self.bar.suspend(|| self.printer.warn(text));
+        self.bars.suspend(|| self.printer.warn(text));
     }
 
     /// Says what is being done now.
     pub(crate) fn say(&self, text: &str) {
-        if self.printer.bars() {
-            self.bar.set_message(text.to_owned());
-            self.bar.tick();
-        } else {
-            self.printer.say(text);
-        }
+        self.bars.suspend(|| self.printer.say(text));
     }
 
     fn begin(&self, what: &str, total: u64, unit: Unit) {
+        let bar = if self.printer.bars() {
+            self.bars.add(ProgressBar::new(total))
+        } else {
+            ProgressBar::hidden()
+        };
         let style = match unit {
-            Unit::Bytes => "{msg:<14} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}",
-            Unit::Packages => "{prefix:<14} {wide_bar} {pos}/{len} {msg}",
+            Unit::Bytes => "{prefix:<20} {wide_bar} {bytes}/{total_bytes}",
+            Unit::Packages => "{prefix:<20} {wide_bar} {pos}/{len} {msg:24!}",
         };
         let style = ProgressStyle::with_template(style).expect("the templates are sound");
-        self.bar.reset();
-        self.bar.set_style(style.progress_chars("=> "));
-        self.bar.set_length(total);
-        self.bar.set_prefix(what.to_owned());
-        self.bar.set_message(if unit == Unit::Bytes {
-            what.to_owned()
-        } else {
-            String::new()
-        });
-        let mut state = self.lock();
-        *state = State {
+        bar.set_style(style.progress_chars("=> "));
+        bar.set_prefix(what.to_owned());
+        let mut tasks = self.lock();
+        if let Some(old) = tasks.iter().position(|task| task.what == what) {
+            tasks.remove(old).bar.finish_and_clear();
+        }
+        tasks.push(Task {
             what: what.into(),
+            bar,
             total,
             done: 0,
             unit,
             told: Instant::now(),
-        };
+        });
+        drop(tasks);
         if !self.printer.bars() {
             let amount = match unit {
                 Unit::Bytes => bytes(total),
@@ -117,25 +113,40 @@ impl<'a> Progress<'a> {
         }
     }
 
-    fn update(&self, change: impl FnOnce(&mut State)) {
-        let mut state = self.lock();
-        change(&mut state);
-        self.bar.set_position(state.done);
-        if !self.printer.bars() && state.told.elapsed() >= LINE_EVERY {
-            state.told = Instant::now();
-            let amount = match state.unit {
-                Unit::Bytes => format!("{} of {}", bytes(state.done), bytes(state.total)),
-                Unit::Packages => format!("{} of {}", state.done, state.total),
+    /// Adds to a piece of work that was begun, or begins it.
+    fn more(&self, what: &str, amount: u64) {
+        let mut tasks = self.lock();
+        if let Some(task) = tasks.iter_mut().find(|task| task.what == what) {
+            task.total += amount;
+            task.bar.set_length(task.total);
+            return;
+        }
+        drop(tasks);
+        self.begin_bytes(what, amount);
+    }
+
+    fn update(&self, what: &str, change: impl FnOnce(&mut Task)) {
+        let mut tasks = self.lock();
+        let Some(task) = tasks.iter_mut().find(|task| task.what == what) else {
+            return;
+        };
+        change(task);
+        task.bar.set_position(task.done);
+        if task.done >= task.total {
+            task.bar.finish_and_clear();
+        } else if !self.printer.bars() && task.told.elapsed() >= LINE_EVERY {
+            task.told = Instant::now();
+            let amount = match task.unit {
+                Unit::Bytes => format!("{} of {}", bytes(task.done), bytes(task.total)),
+                Unit::Packages => format!("{} of {}", task.done, task.total),
             };
-            self.printer.say(&format!("{} {amount}", state.what));
+            self.printer.say(&format!("{what} {amount}"));
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, Vec<Task>> {
         // A thread that panicked while it counted has not made counting wrong.
-        self.state
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -144,12 +155,13 @@ impl archive::Progress for Progress<'_> {
         use archive::Event;
         match event {
             Event::Checking { archive, suite } => self.say(&format!("checking {archive} {suite}")),
-            Event::Started { bytes, .. } => self.begin("fetching", bytes, Unit::Bytes),
-            Event::Advanced { bytes } => self.update(|state| state.done += bytes),
+            Event::Started { bytes, .. } => self.more("fetching", bytes),
+            Event::Advanced { bytes } => self.update("fetching", |task| task.done += bytes),
             Event::Restarted { bytes } => {
-                self.update(|state| state.done = state.done.saturating_sub(bytes));
+                self.update("fetching", |task| {
+                    task.done = task.done.saturating_sub(bytes);
+                });
             }
-            Event::Finished => self.end(),
             Event::Retrying { name, cause, pause } => self.warn(&format!(
                 "{name}: {cause}; trying again in {:.1} s",
                 pause.as_secs_f64()
@@ -167,25 +179,25 @@ impl build::Observer for Progress<'_> {
             Event::Unpacking { packages } => {
                 self.begin("unpacking", packages as u64, Unit::Packages);
             }
-            Event::Unpacked { package } => {
-                self.bar.set_message(package.to_owned());
-                self.update(|state| state.done += 1);
-            }
+            Event::Unpacked { package } => self.update("unpacking", |task| {
+                task.bar.set_message(package.to_owned());
+                task.done += 1;
+            }),
             Event::Configuring { stage, packages } => {
                 let what = format!("configuring {stage}");
                 self.begin(&what, packages as u64, Unit::Packages);
             }
             Event::Script {
+                stage,
                 verb,
                 package,
                 done,
-                ..
-            } => {
-                self.bar.set_message(format!("{verb} {package}"));
-                self.update(|state| state.done = done as u64);
-            }
-            Event::Packing { bytes, .. } => self.begin("packing", bytes, Unit::Bytes),
-            Event::Packed { bytes } => self.update(|state| state.done += bytes),
+            } => self.update(&format!("configuring {stage}"), |task| {
+                task.bar.set_message(format!("{verb} {package}"));
+                task.done = done as u64;
+            }),
+            Event::Packing { bytes, .. } => self.more(PACKING, bytes),
+            Event::Packed { bytes } => self.update(PACKING, |task| task.done += bytes),
             Event::Reused { .. } => {}
             Event::Warning { text } => self.warn(text),
         }

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use anyhow::Context as _;
@@ -11,10 +12,10 @@ use kasmforge_lock::Lock;
 use kasmforge_spec::Workspace;
 use serde_json::{Value, json};
 
-use super::{Context, architecture};
+use super::{Context, architecture, plan};
 use crate::cli::Build;
 use crate::exit;
-use crate::fetching::{self, Gone};
+use crate::fetching::{self, Fetching, Gone};
 use crate::locking::{Change, Locking};
 use crate::printer::{Printer, bytes};
 use crate::progress::Progress;
@@ -48,23 +49,29 @@ pub(super) fn make(wanted: &Build, context: &Context, printer: &Printer) -> anyh
     };
     let workspace = context.project.load(&name)?;
     let progress = Progress::new(printer);
+    let link = wanted
+        .result
+        .clone()
+        .unwrap_or_else(|| context.project.root.join("result"));
+    let link = std::path::absolute(&link)
+        .with_context(|| format!("{} is no place for a link", link.display()))?;
     let built = Building {
         wanted,
         context,
         workspace: &workspace,
         progress: &progress,
     }
-    .run()?;
+    .run(&link)?;
     progress.end();
+    if wanted.explain {
+        for line in plan::explained(built.differences.as_deref()) {
+            printer.say(&line);
+        }
+    }
     remember(&context.store, &built)?;
-    let link = wanted
-        .result
-        .clone()
-        .unwrap_or_else(|| context.project.root.join("result"));
+    // Noted before it is made, so that no build ever takes an archive from under it.
+    context.store.note_link(&link)?;
     relink(&link, &built.archive)?;
-    let noted = std::path::absolute(&link)
-        .with_context(|| format!("cannot tell where {} is", link.display()))?;
-    context.store.note_link(&noted)?;
     Ok(Made {
         built,
         link,
@@ -80,49 +87,93 @@ struct Building<'a> {
 }
 
 impl Building<'_> {
-    fn run(&self) -> anyhow::Result<Built> {
-        let project = &self.context.project;
-        let mut lock = project.lock()?;
+    fn run(&self, link: &Path) -> anyhow::Result<Built> {
+        let mut lock = self.context.project.lock()?;
         self.lock(&mut lock, &Change::Needed)?;
-        if let Err(error) = self.fetch(&lock) {
-            // What every mirror has dropped is locked anew, and loudly so, unless that is forbidden.
-            let gone = error
-                .downcast_ref::<Gone>()
-                .filter(|_| !self.wanted.locking.locked);
-            let Some(Gone { packages }) = gone else {
-                return Err(error);
-            };
-            self.progress.warn(&format!(
-                "no mirror has {} any more as locked; kasmforge.lock takes newer ones, see `git \
-                 diff kasmforge.lock`",
-                packages.join(", ")
-            ));
-            let change = Change::Packages(packages.iter().cloned().collect());
-            self.lock(&mut lock, &change)?;
-            self.fetch(&lock)?;
-        }
+        let built = match self.build(&mut lock, link) {
+            Ok(built) => built,
+            Err(error) => {
+                // What every mirror has dropped is locked anew, and loudly so, unless that is
+                // forbidden.
+                let gone = error
+                    .downcast_ref::<Gone>()
+                    .filter(|_| !self.wanted.locking.locked);
+                let Some(Gone { packages }) = gone else {
+                    return Err(error);
+                };
+                self.progress.warn(&format!(
+                    "no mirror has {} any more as locked; kasmforge.lock takes newer ones, see \
+                     `git diff kasmforge.lock`",
+                    packages.join(", ")
+                ));
+                let change = Change::Packages(packages.iter().cloned().collect());
+                self.lock(&mut lock, &change)?;
+                self.build(&mut lock, link)?
+            }
+        };
+        self.note(&mut lock, &built)?;
+        Ok(built)
+    }
+
+    fn build(&self, lock: &mut Lock, link: &Path) -> anyhow::Result<Built> {
+        let Context {
+            project,
+            settings,
+            store,
+        } = self.context;
+        let offline = self.wanted.locking.offline;
+        let client = fetching::client(
+            store,
+            project,
+            settings,
+            &self.workspace.debian,
+            offline,
+            self.progress,
+        );
         let request = Request {
             project: &project.root,
             workspace: self.workspace,
             architecture: architecture()?,
-            created: self.context.settings.source_date_epoch,
-            trial: self.context.settings.trial,
+            created: settings.source_date_epoch,
+            trial: settings.trial,
+            link: Some(link),
         };
-        let mut built = build(&self.context.store, &request, &mut lock, self.progress);
         // Each damaged file is fetched again once; a second time the disk itself is bad.
         let mut mended = BTreeSet::new();
-        while let Err(BuildError::Damaged { digest, .. }) = &built {
-            if !mended.insert(*digest) {
-                break;
+        loop {
+            if let Some(folder) = &self.wanted.vendored {
+                let inputs = fetching::inputs(self.workspace, request.architecture, lock);
+                Vendored::named(folder).read(lock, &inputs, store)?;
             }
-            let text = format!("the stored file {digest} was damaged; fetching it again");
-            self.progress.warn(&text);
-            self.fetch(&lock)?;
-            built = build(&self.context.store, &request, &mut lock, self.progress);
+            fetching::fetch_downloads(&client, store, self.workspace, lock)?;
+            let before = lock.clone();
+            let supply = Fetching {
+                project,
+                settings,
+                store,
+                workspace: self.workspace,
+                architecture: request.architecture,
+                offline,
+                lock: &before,
+                progress: self.progress,
+                failure: Mutex::default(),
+            };
+            match build(store, &request, lock, &supply, self.progress) {
+                Ok(built) => return Ok(built),
+                Err(BuildError::Damaged { digest, .. }) if mended.insert(digest) => {
+                    self.progress.warn(&format!(
+                        "the stored file {digest} was damaged; fetching it again"
+                    ));
+                }
+                Err(error) => {
+                    let failure = supply.failure.into_inner();
+                    return Err(match failure.unwrap_or_else(PoisonError::into_inner) {
+                        Some(failure) if matches!(error, BuildError::Supply(_)) => failure,
+                        _ => exit::located(error, &self.workspace.files),
+                    });
+                }
+            }
         }
-        let built = built.map_err(|error| exit::located(error, &self.workspace.files))?;
-        self.note(&mut lock, &built)?;
-        Ok(built)
     }
 
     fn lock(&self, lock: &mut Lock, change: &Change) -> anyhow::Result<()> {
@@ -143,35 +194,6 @@ impl Building<'_> {
             self.progress.say("kasmforge.lock is written");
         }
         Ok(())
-    }
-
-    fn fetch(&self, lock: &Lock) -> anyhow::Result<()> {
-        let Context {
-            project,
-            settings,
-            store,
-        } = self.context;
-        if let Some(folder) = &self.wanted.vendored {
-            let inputs = fetching::inputs(self.workspace, architecture()?, lock);
-            Vendored::named(folder).read(lock, &inputs, store)?;
-        }
-        let client = fetching::client(
-            store,
-            project,
-            settings,
-            &self.workspace.debian,
-            self.wanted.locking.offline,
-            self.progress,
-        );
-        fetching::fetch(
-            project,
-            settings,
-            &client,
-            store,
-            self.workspace,
-            architecture()?,
-            lock,
-        )
     }
 
     /// Notes the image in the lock, and says when the same lock once gave another.
@@ -268,6 +290,7 @@ pub(super) fn json(made: &Made) -> Value {
         "size": size(built),
         "reused": built.reused,
         "layers": layers,
+        "differences": built.differences,
         "seconds": seconds,
     })
 }

@@ -2,7 +2,6 @@
 
 use clap::{Args, ValueEnum};
 use kasmforge_build::NORMALISERS;
-use kasmforge_digest::Digest;
 use kasmforge_lock::Lock;
 use kasmforge_plan::{Inputs, Plan};
 use serde_json::json;
@@ -48,11 +47,11 @@ pub(crate) fn run(wanted: &Graph, project: &Project, printer: &Printer) -> anyho
     let workspace = project.load(&name)?;
     let lock = project.lock()?;
     // What files and services a stage has is not needed to tell which steps there are.
-    let rules: String = NORMALISERS.iter().map(|rule| rule.name).collect();
+    let rules = NORMALISERS.iter().map(|rule| rule.name.to_owned());
     let inputs = Inputs {
-        finish: vec![Digest::of(b""); workspace.stages.len()],
-        rules,
-        image: Digest::of(b""),
+        finish: vec![Vec::new(); workspace.stages.len()],
+        rules: rules.collect(),
+        image: Vec::new(),
         created: 0,
     };
     let plan = Plan::make(&lock, &workspace, architecture()?, &inputs)

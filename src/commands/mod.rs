@@ -16,6 +16,7 @@ mod load;
 pub(crate) mod lock;
 pub(crate) mod logs;
 pub(crate) mod open;
+mod plan;
 pub(crate) mod registry;
 pub(crate) mod rollback;
 pub(crate) mod run;
@@ -31,6 +32,8 @@ pub(crate) mod verify;
 pub(crate) mod why;
 
 pub(crate) use init::Init;
+pub(crate) use plan::Plan;
+
 use kasmforge_store::Store;
 
 use crate::cli::{Arguments, Command, Global};
@@ -59,6 +62,7 @@ pub(crate) fn run(arguments: Arguments, printer: &Printer) -> anyhow::Result<()>
         Command::Verify(wanted) if wanted.normalisers => verify::normalisers(printer),
         Command::Verify(wanted) => verify::run(&wanted, &Context::new(&global)?, printer),
         Command::Build(wanted) => build::run(&wanted, &Context::new(&global)?, printer),
+        Command::Plan(wanted) => plan::run(&wanted, &Context::new(&global)?, printer),
         Command::Load(wanted) => load::run(&wanted, &Context::new(&global)?, printer),
         Command::Upgrade(wanted) => upgrade::run(&wanted, &Context::new(&global)?, printer),
         Command::Checks(wanted) => checks::run(&wanted, &Context::new(&global)?, printer),

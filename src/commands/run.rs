@@ -63,6 +63,7 @@ fn once(wanted: &Run, context: &Context, printer: &Printer) -> anyhow::Result<()
             locking: wanted.locking.clone(),
             vendored: None,
             result: None,
+            explain: false,
         },
         context,
         printer,

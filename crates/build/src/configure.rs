@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::Sender;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use kasmforge_digest::StepKey;
@@ -18,6 +19,7 @@ use kasmforge_spec::{Debconf, Slim};
 use kasmforge_store::Store;
 use kasmforge_tree::{Entry, FOLDER_TIME, Node, Tree, TreePath};
 use serde::{Deserialize, Serialize};
+use tempfile::TempDir;
 
 use crate::content::{Pool, Writer};
 use crate::database;
@@ -40,7 +42,7 @@ pub const WRITERS: &str = "writers.json";
 const POLICY_RC_D: &str = "usr/sbin/policy-rc.d";
 
 /// A stage whose packages are all unpacked, and what its scripts made of it.
-#[derive(Debug)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Configured {
     /// Everything in the stage after its scripts ran.
     pub(crate) tree: Tree,
@@ -48,20 +50,20 @@ pub(crate) struct Configured {
     pub(crate) epoch: i64,
     /// Which normalisers did something.
     pub(crate) normalised: Vec<Applied>,
-    /// All packages of the stage and of those below, for their triggers.
-    pub(crate) packages: Vec<Package>,
+    /// Programs that went on as another user, for people who look into a store.
+    pub(crate) identities: Vec<String>,
 }
 
-/// What a step's folder holds of a configured stage.
-#[derive(Serialize, Deserialize)]
-struct Record {
-    /// What the scripts changed in the merged tree.
-    layer: Tree,
-    /// Contents that kasmforge itself put there, and that scripts left alone.
-    generated: Tree,
-    normalised: Vec<Applied>,
-    /// Programs that went on as another user, for people who look into a store.
-    identities: Vec<String>,
+impl Configured {
+    /// The stage as an earlier build configured it. Of its contents `pool` gains those that its
+    /// scripts made.
+    pub(crate) fn find(store: &Store, key: &StepKey, pool: &Pool) -> Option<Self> {
+        let folder = store.tree_path(key);
+        let record = fs::read(folder.join(RECORD)).ok()?;
+        let found = serde_json::from_slice(&record).ok()?;
+        pool.add_folder(&folder, false).ok()?;
+        Some(found)
+    }
 }
 
 /// A stage that could not be configured.
@@ -149,37 +151,34 @@ impl Merged {
 
 /// What is configured, and on what.
 pub(crate) struct Stage<'a> {
+    pub(crate) name: &'a str,
     pub(crate) key: StepKey,
     pub(crate) below: Option<&'a Configured>,
+    /// All packages of the stages below, for their triggers.
+    pub(crate) before: &'a [&'a Package],
     /// The stage's own packages, in canonical order.
-    pub(crate) packages: &'a [Package],
+    pub(crate) packages: &'a [&'a Package],
     pub(crate) slim: &'a Slim,
     pub(crate) debconf: &'a [Debconf],
     pub(crate) architecture: &'a str,
     pub(crate) trial: Trial,
+    /// Takes folders that are no longer needed: to remove them takes a while.
+    pub(crate) dispose: &'a Sender<TempDir>,
 }
 
 impl Stage<'_> {
-    /// Configures the stage, or finds it configured. `pool` holds the contents of everything
-    /// unpacked and below, and gains those made here.
+    /// Configures the stage. `pool` holds the contents of everything unpacked and below, and gains
+    /// those made here.
     pub(crate) fn configure(
         &self,
         store: &Store,
-        pool: &mut Pool,
+        pool: &Pool,
         observer: &dyn Observer,
     ) -> Result<Configured, ConfigureError> {
-        let folder = store.tree_path(&self.key);
-        if let Some(record) = load(&folder) {
-            observer.event(Event::Reused {
-                what: "configured stage",
-            });
-            pool.add(&folder, &record.generated);
-            let merged = self.merged()?.with(&record.generated);
-            return Ok(self.configured(merged, &folder, record, pool));
-        }
         let step = store.temporary_folder()?;
+        let at = step.path().to_owned();
         let keep = |source| ConfigureError::Keep {
-            path: step.path().into(),
+            path: at.clone(),
             source,
         };
         let merged = self.merged()?;
@@ -188,39 +187,17 @@ impl Stage<'_> {
             self.generate(&merged.lost, &mut writer, pool)
                 .map_err(keep)?
         };
-        pool.add(step.path(), &generated);
+        pool.add_fresh(step.path(), &generated);
         let merged = merged.with(&generated);
-        let (record, log) = self.run(store, &merged, generated, pool, step.path(), observer)?;
-        let text = serde_json::to_vec(&record).map_err(|error| keep(io::Error::other(error)))?;
+        let (configured, log) = self.run(store, merged, pool, step.path(), observer)?;
+        let text =
+            serde_json::to_vec(&configured).map_err(|error| keep(io::Error::other(error)))?;
         fs::write(step.path().join("log"), log).map_err(keep)?;
         fs::write(step.path().join(RECORD), text).map_err(keep)?;
         store.remove_tree(&self.key)?;
-        pool.forget(step.path());
         let folder = store.keep_tree(step, &self.key)?;
-        pool.add(&folder, &record.generated);
-        Ok(self.configured(merged, &folder, record, pool))
-    }
-
-    fn configured(
-        &self,
-        mut tree: Tree,
-        folder: &Path,
-        record: Record,
-        pool: &mut Pool,
-    ) -> Configured {
-        pool.add(folder, &record.layer);
-        tree.remove(&path(POLICY_RC_D));
-        tree.overlay(&record.layer);
-        let mut packages = self
-            .below
-            .map_or(Vec::new(), |below| below.packages.clone());
-        packages.extend(self.packages.iter().cloned());
-        Configured {
-            tree,
-            epoch: self.epoch(),
-            normalised: record.normalised,
-            packages,
-        }
+        pool.moved(&at, &folder);
+        Ok(configured)
     }
 
     /// The newest time of any file the stage's packages ship: what scripts make gets it.
@@ -240,7 +217,7 @@ impl Stage<'_> {
         let packages: Vec<(&Package, Tree)> = self
             .packages
             .iter()
-            .map(|package| (package, merge::slimmed(package, self.slim)))
+            .map(|package| (*package, merge::slimmed(package, self.slim)))
             .collect();
         let (mut tree, lost) = merge::merge(below, &packages)?;
         for alias in ALIASES {
@@ -264,12 +241,11 @@ impl Stage<'_> {
     fn run(
         &self,
         store: &Store,
-        merged: &Tree,
-        generated: Tree,
-        pool: &mut Pool,
+        merged: Tree,
+        pool: &Pool,
         step: &Path,
         observer: &dyn Observer,
-    ) -> Result<(Record, Vec<u8>), ConfigureError> {
+    ) -> Result<(Configured, Vec<u8>), ConfigureError> {
         let room = store.temporary_folder()?;
         let [lower, upper, work] = ["lower", "upper", "work"].map(|name| room.path().join(name));
         let keep = |source| ConfigureError::Keep {
@@ -280,11 +256,11 @@ impl Stage<'_> {
             fs::create_dir(folder).map_err(keep)?;
         }
         let clock = std::time::Instant::now();
-        farm::plant(merged, pool, &lower)?;
+        farm::plant(&merged, pool, &lower)?;
         tracing::debug!(seconds = clock.elapsed().as_secs_f64(), "planted");
         let started = now();
         let clock = std::time::Instant::now();
-        let (outcome, follower) = self.sandbox(merged, [&lower, &upper, &work], observer)?;
+        let (outcome, follower) = self.sandbox(&merged, [&lower, &upper, &work], observer)?;
         if self.trial.attribute {
             let told: BTreeMap<String, &str> = outcome
                 .writers
@@ -305,7 +281,7 @@ impl Stage<'_> {
             writer: &mut writer,
         };
         let read = reading.read(&outcome).map_err(keep)?;
-        pool.add(step, &read.layer);
+        pool.add_fresh(step, &read.layer);
         let mut tree = merged.clone();
         for folder in &read.opaque {
             let hidden: Vec<TreePath> = tree.below(folder).map(|(path, _)| path.clone()).collect();
@@ -318,11 +294,9 @@ impl Stage<'_> {
         let normalised = self
             .normalise(&mut tree, &read.layer, &mut writer)
             .map_err(keep)?;
-        let mut base = merged.clone();
-        base.remove(&path(POLICY_RC_D));
         tree.remove(&path(POLICY_RC_D));
-        let layer = tree.since(&base);
-        pool.add(step, &layer);
+        let layer = tree.since(&merged);
+        pool.add_fresh(step, &layer);
         refuse_private_keys(&layer, pool)?;
         let identities = outcome
             .identity_changes
@@ -338,12 +312,13 @@ impl Stage<'_> {
             .collect();
         // An overlay leaves a folder behind that nobody may open.
         farm::open_folders(&work).map_err(keep)?;
-        drop(room);
+        // If nobody takes it, it is removed here.
+        drop(self.dispose.send(room));
         tracing::debug!(seconds = clock.elapsed().as_secs_f64(), "read back");
         Ok((
-            Record {
-                layer,
-                generated,
+            Configured {
+                tree,
+                epoch: self.epoch(),
                 normalised,
                 identities,
             },
@@ -366,10 +341,8 @@ impl Stage<'_> {
                 gid: entry.gid,
             })
             .collect();
-        let own: Vec<&Package> = self.packages.iter().collect();
-        let program = script::program(&own, self.debconf, self.epoch(), self.trial);
+        let program = script::program(self.packages, self.debconf, self.epoch(), self.trial);
         let mut follower = Follower::default();
-        let total = self.packages.len();
         let mut done = 0;
         let mut output = |bytes: &[u8]| {
             follower.take(bytes, &mut |progress| {
@@ -382,10 +355,10 @@ impl Stage<'_> {
                     script::Progress::Triggers(package) => ("triggers of", package),
                 };
                 observer.event(Event::Script {
+                    stage: self.name,
                     verb,
                     package,
                     done,
-                    total,
                 });
             });
         };
@@ -409,7 +382,7 @@ impl Stage<'_> {
             source,
         };
         let status = pool
-            .read(tree, &path("var/lib/dpkg/status"))
+            .text(tree, &path("var/lib/dpkg/status"))
             .map_err(keep)?;
         let status = String::from_utf8_lossy(&status.unwrap_or_default()).into_owned();
         let left = database::not_installed(&status);
@@ -498,8 +471,9 @@ fn now() -> i64 {
     i64::try_from(since.as_secs().saturating_sub(MARGIN)).unwrap_or(i64::MAX)
 }
 
-fn load(folder: &Path) -> Option<Record> {
-    serde_json::from_slice(&fs::read(folder.join(RECORD)).ok()?).ok()
+/// Whether a stage seems to be configured.
+pub(crate) fn is_kept(store: &Store, key: &StepKey) -> bool {
+    store.tree_path(key).join(RECORD).is_file()
 }
 
 fn refuse_private_keys(layer: &Tree, pool: &Pool) -> Result<(), ConfigureError> {
@@ -516,7 +490,7 @@ fn refuse_private_keys(layer: &Tree, pool: &Pool) -> Result<(), ConfigureError> 
             path: path.as_path().into(),
             source,
         };
-        let bytes = pool.read(layer, path).map_err(keep)?.unwrap_or_default();
+        let bytes = pool.text(layer, path).map_err(keep)?.unwrap_or_default();
         debug_assert_eq!(bytes.len() as u64, size);
         if normalise::is_private_key(&bytes) {
             return Err(ConfigureError::PrivateKey {

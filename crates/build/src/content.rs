@@ -9,6 +9,7 @@ use std::fs::{self, File, Permissions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, SystemTime};
 
 use kasmforge_digest::{Digest, Hasher, HashingReader};
@@ -61,6 +62,23 @@ impl ContentKey {
             gid,
         } = self;
         format!("{}-{mode:o}-{mtime}-{uid}-{gid}", digest.hex())
+    }
+
+    /// The key of a file by its name.
+    fn parse(name: &str) -> Option<Self> {
+        let mut parts = name.split('-');
+        let mut next = || parts.next();
+        let digest = Digest::from_hex(next()?).ok()?;
+        let mode = u32::from_str_radix(next()?, 8).ok()?;
+        let mtime = next()?.parse().ok()?;
+        let (uid, gid) = (next()?.parse().ok()?, next()?.parse().ok()?);
+        Some(Self {
+            digest,
+            mode,
+            mtime,
+            uid,
+            gid,
+        })
     }
 }
 
@@ -128,56 +146,133 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// Finds contents in the folders of finished steps.
+/// Finds contents in the folders of finished steps. Shared by all threads of a build.
 #[derive(Debug, Default)]
 pub(crate) struct Pool {
-    by_key: BTreeMap<ContentKey, PathBuf>,
-    by_digest: BTreeMap<Digest, PathBuf>,
+    found: RwLock<Found>,
+}
+
+#[derive(Debug, Default)]
+struct Found {
+    folders: Vec<Folder>,
+    /// Which folder holds a content. Keys begin with the digest: equal contents stand together.
+    by_key: BTreeMap<ContentKey, usize>,
+}
+
+#[derive(Debug)]
+struct Folder {
+    path: PathBuf,
+    /// Whether this very process wrote what is in it: then it need not be read to be trusted.
+    fresh: bool,
+}
+
+impl Found {
+    fn folder(&mut self, step: &Path, fresh: bool) -> usize {
+        let path = step.join(FOLDER);
+        self.folders.push(Folder { path, fresh });
+        self.folders.len() - 1
+    }
+
+    fn by_digest(&self, digest: &Digest) -> Option<(PathBuf, bool)> {
+        let least = ContentKey {
+            digest: *digest,
+            mode: 0,
+            mtime: i64::MIN,
+            uid: 0,
+            gid: 0,
+        };
+        let (key, folder) = self.by_key.range(least..).next()?;
+        let folder = &self.folders[*folder];
+        (key.digest == *digest).then(|| (folder.path.join(key.file_name()), folder.fresh))
+    }
 }
 
 impl Pool {
     /// Makes the contents of a finished step's tree findable.
-    pub(crate) fn add(&mut self, step: &Path, tree: &Tree) {
-        let folder = step.join(FOLDER);
+    pub(crate) fn add(&self, step: &Path, tree: &Tree) {
+        self.add_tree(step, tree, false);
+    }
+
+    /// The same for a step this process has just done.
+    pub(crate) fn add_fresh(&self, step: &Path, tree: &Tree) {
+        self.add_tree(step, tree, true);
+    }
+
+    fn add_tree(&self, step: &Path, tree: &Tree, fresh: bool) {
+        let mut found = self.write();
+        let folder = found.folder(step, fresh);
         for (_, entry) in tree.iter() {
             if let Some((key, _)) = ContentKey::of(entry) {
-                let path = folder.join(key.file_name());
-                self.by_digest
-                    .entry(key.digest)
-                    .or_insert_with(|| path.clone());
-                self.by_key.entry(key).or_insert(path);
+                found.by_key.entry(key).or_insert(folder);
             }
         }
     }
 
-    /// Forgets what lies in a folder that is about to move.
-    pub(crate) fn forget(&mut self, step: &Path) {
-        self.by_digest.retain(|_, path| !path.starts_with(step));
-        self.by_key.retain(|_, path| !path.starts_with(step));
+    /// Makes whatever lies in a finished step's folder findable, by the names of its files.
+    ///
+    /// `fresh` says that this very process wrote it.
+    pub(crate) fn add_folder(&self, step: &Path, fresh: bool) -> io::Result<()> {
+        let mut found = self.write();
+        let folder = found.folder(step, fresh);
+        for entry in fs::read_dir(step.join(FOLDER))? {
+            if let Some(key) = entry?.file_name().to_str().and_then(ContentKey::parse) {
+                found.by_key.entry(key).or_insert(folder);
+            }
+        }
+        Ok(())
+    }
+
+    /// A step's folder has got its final name.
+    pub(crate) fn moved(&self, from: &Path, to: &Path) {
+        let from = from.join(FOLDER);
+        for folder in &mut self.write().folders {
+            if folder.path == from {
+                folder.path = to.join(FOLDER);
+            }
+        }
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Found> {
+        // Whoever panicked left at worst an entry out.
+        self.found.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Found> {
+        self.found.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The file that holds a content.
-    pub(crate) fn path(&self, digest: &Digest) -> Option<&Path> {
-        self.by_digest.get(digest).map(PathBuf::as_path)
+    pub(crate) fn path(&self, digest: &Digest) -> Option<PathBuf> {
+        self.read().by_digest(digest).map(|(path, _)| path)
     }
 
-    /// Reads a small file of a tree whole.
-    pub(crate) fn read(&self, tree: &Tree, path: &TreePath) -> io::Result<Option<Vec<u8>>> {
-        let Some((digest, _)) = tree.get(path).and_then(Entry::content) else {
-            return Ok(None);
-        };
-        self.open_digest(&digest).and_then(|mut file| {
-            let mut bytes = Vec::new();
-            file.read_to_end(&mut bytes)?;
-            Ok(Some(bytes))
+    /// Whether every content of a tree can be found.
+    pub(crate) fn has_all(&self, tree: &Tree) -> bool {
+        let found = self.read();
+        tree.iter().all(|(_, entry)| {
+            entry
+                .content()
+                .is_none_or(|(digest, _)| found.by_digest(&digest).is_some())
         })
     }
 
-    fn open_digest(&self, digest: &Digest) -> io::Result<File> {
-        let path = self.path(digest).ok_or_else(|| {
+    /// Reads a small file of a tree whole.
+    pub(crate) fn text(&self, tree: &Tree, path: &TreePath) -> io::Result<Option<Vec<u8>>> {
+        let Some((digest, _)) = tree.get(path).and_then(Entry::content) else {
+            return Ok(None);
+        };
+        let (mut file, _) = self.open_digest(&digest)?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        Ok(Some(bytes))
+    }
+
+    fn open_digest(&self, digest: &Digest) -> io::Result<(File, bool)> {
+        let found = self.read().by_digest(digest);
+        let (path, fresh) = found.ok_or_else(|| {
             io::Error::new(io::ErrorKind::NotFound, format!("no step holds {digest}"))
         })?;
-        File::open(path)
+        Ok((File::open(path)?, fresh))
     }
 
     /// Puts a file of a tree at a path of the host: a hard link where an inode looks exactly so,
@@ -186,15 +281,21 @@ impl Pool {
     /// A stored file that has not its recorded size was damaged; that is said, never passed on.
     pub(crate) fn place(&self, entry: &Entry, at: &Path) -> io::Result<()> {
         let (key, size) = ContentKey::of(entry).expect("only regular files are placed");
-        if let Some(stored) = self.by_key.get(&key) {
-            match fs::hard_link(stored, at) {
-                Ok(()) => return check_size(at, size, stored),
+        let stored = {
+            let found = self.read();
+            let folder = found.by_key.get(&key).map(|at| &found.folders[*at]);
+            folder.map(|folder| (folder.path.join(key.file_name()), folder.fresh))
+        };
+        if let Some((stored, fresh)) = stored {
+            match fs::hard_link(&stored, at) {
+                Ok(()) if fresh => return Ok(()),
+                Ok(()) => return check_size(at, size, &stored),
                 // Too many links to one inode (ext4 stops at 65,000): a copy does as well.
                 Err(error) if error.raw_os_error() == Some(libc_emlink()) => {}
                 Err(error) => return Err(error),
             }
         }
-        let mut content = self.open_digest(&key.digest)?;
+        let (mut content, _) = self.open_digest(&key.digest)?;
         let mut file = File::create_new(at)?;
         io::copy(&mut content, &mut file)?;
         file.set_permissions(Permissions::from_mode(key.mode | 0o400))?;
@@ -223,9 +324,12 @@ fn check_size(at: &Path, size: u64, stored: &Path) -> io::Result<()> {
 impl Contents for Pool {
     fn open(&self, _: &TreePath, entry: &Entry) -> io::Result<Box<dyn Read + '_>> {
         let (digest, _) = entry.content().expect("only regular files have content");
-        let inner = HashingReader::new(self.open_digest(&digest)?);
+        let (file, fresh) = self.open_digest(&digest)?;
+        if fresh {
+            return Ok(Box::new(file));
+        }
         Ok(Box::new(Verified {
-            inner: Some(inner),
+            inner: Some(HashingReader::new(file)),
             digest,
         }))
     }
@@ -273,6 +377,11 @@ pub(crate) fn intact(step: &Path) -> bool {
         let found = File::open(entry.path()).and_then(Digest::of_reader);
         found.is_ok_and(|(found, _)| named == Some(found))
     })
+}
+
+/// A path that the code spells out.
+pub(crate) fn path(text: &str) -> TreePath {
+    TreePath::new(text.as_bytes()).expect("paths in the code are clean")
 }
 
 /// Sets a path's time without following it.

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use kasmforge_digest::{Digest, Hasher};
+use kasmforge_digest::Digest;
 use kasmforge_lock::Lock;
 use kasmforge_plan::services;
 use kasmforge_spec::{FileContent, Located, Stage, User, Workspace};
@@ -173,34 +173,9 @@ impl Definition {
         })
     }
 
-    /// A digest of all of it: what the finished stage is a function of.
-    pub(crate) fn digest(&self) -> Digest {
-        let mut hasher = Hasher::new();
-        let mut part = |bytes: &[u8]| {
-            hasher.update(&(bytes.len() as u64).to_le_bytes());
-            hasher.update(bytes);
-        };
-        for file in &self.files {
-            part(file.target.as_bytes());
-            part(file.owner.value.as_bytes());
-            part(file.group.value.as_bytes());
-            part(&file.mode.to_le_bytes());
-            match &file.content {
-                DefinedContent::Folder => part(b"folder"),
-                DefinedContent::Symlink(target) => {
-                    part(b"symlink");
-                    part(target);
-                }
-                DefinedContent::Host { digest, .. } => {
-                    part(b"file");
-                    part(digest.as_bytes());
-                }
-                DefinedContent::Bytes(bytes) => {
-                    part(b"file");
-                    part(Digest::of(bytes).as_bytes());
-                }
-            }
-        }
+    /// Each part of it by its digest and in words: what the finished stage is a function of.
+    pub(crate) fn parts(&self) -> Vec<(Digest, String)> {
+        let mut parts: Vec<String> = self.files.iter().map(DefinedFile::words).collect();
         for User {
             name,
             uid,
@@ -210,19 +185,39 @@ impl Definition {
             groups,
         } in &self.users
         {
-            part(
-                format!(
-                    "{}:{uid}:{gid}:{home}:{shell}:{}",
-                    name.value,
-                    groups.join(",")
-                )
-                .as_bytes(),
-            );
+            let (name, groups) = (&name.value, groups.join(","));
+            parts.push(format!(
+                "user {name} {uid}:{gid} {home:?} {shell:?} {groups:?}"
+            ));
         }
         for line in &self.sources {
-            part(line.as_bytes());
+            parts.push(format!("source {line:?}"));
         }
-        hasher.finish()
+        let named = |words: String| (Digest::of(words.as_bytes()), words);
+        parts.into_iter().map(named).collect()
+    }
+}
+
+impl DefinedFile {
+    /// All of it in one line; quoted, so that no two different files give the same.
+    fn words(&self) -> String {
+        let what = match &self.content {
+            DefinedContent::Folder => "folder".to_owned(),
+            DefinedContent::Symlink(target) => {
+                format!("link to {:?}", std::ffi::OsStr::from_bytes(target))
+            }
+            DefinedContent::Host { digest, .. } => digest.to_string(),
+            DefinedContent::Bytes(bytes) => Digest::of(bytes).to_string(),
+        };
+        let Self {
+            target,
+            owner,
+            group,
+            mode,
+            ..
+        } = self;
+        let (owner, group) = (&owner.value, &group.value);
+        format!("{target:?} {owner}:{group} {mode:o} {what}")
     }
 }
 
@@ -233,14 +228,14 @@ fn extracted(
     target: &str,
     add: &mut dyn FnMut(String, DefinedContent, u32),
 ) {
-    let mut pool = Pool::default();
+    let pool = Pool::default();
     pool.add(folder, tree);
     for (path, entry) in tree.iter() {
         let content = match &entry.node {
             Node::Directory => DefinedContent::Folder,
             Node::Symlink(to) => DefinedContent::Symlink(to.to_vec()),
             Node::File { digest, .. } => {
-                let path = pool.path(digest).expect("it was added above").to_owned();
+                let path = pool.path(digest).expect("it was added above");
                 DefinedContent::Host {
                     path,
                     digest: *digest,

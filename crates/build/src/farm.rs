@@ -10,9 +10,9 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use kasmforge_tree::{Entry, Node, Tree, TreePath};
-use rayon::prelude::*;
 
 use crate::content::{Pool, set_time};
+use crate::parallel;
 
 /// A path of a farm that could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -38,11 +38,10 @@ pub(crate) fn plant(tree: &Tree, pool: &Pool, root: &Path) -> Result<(), FarmErr
     for (path, _) in &folders {
         fs::create_dir(root.join(path.as_path())).map_err(failed(path))?;
     }
-    rest.par_iter().try_for_each(|(path, entry)| {
+    parallel::try_each(&rest, |(path, entry)| {
         make(entry, pool, &root.join(path.as_path())).map_err(failed(path))
     })?;
-    // Deepest first, so that no folder is touched after its time is set.
-    folders.par_iter().rev().try_for_each(|(path, entry)| {
+    parallel::try_each(&folders, |(path, entry)| {
         let at = root.join(path.as_path());
         fs::set_permissions(&at, Permissions::from_mode(entry.mode | 0o700))
             .and_then(|()| set_time(&at, entry.mtime))

@@ -88,7 +88,7 @@ pub(crate) fn finish(
         let target = target.to_owned();
         move |source| FinishError::Keep { target, source }
     };
-    let files = accounts::FILES.map(|file| pool.read(&finishing.tree, &path(file)));
+    let files = accounts::FILES.map(|file| pool.text(&finishing.tree, &path(file)));
     let [passwd, group, shadow, gshadow] = files;
     let failed = keep("/etc/passwd");
     let read = (|| Ok([passwd?, group?, shadow?, gshadow?]))();

@@ -5,216 +5,123 @@
 //! definition lays on top is its files layer. Both are differences to what stands below, so that
 //! the layers laid over each other give the finished tree, whatever it holds.
 
-use std::collections::BTreeSet;
 use std::io;
+use std::path::Path;
 
-use kasmforge_digest::{Digest, KeyHasher, StepKey};
-use kasmforge_image::{Configuration, Reference};
 use kasmforge_lock::Ids;
-use kasmforge_plan::Plan;
-use kasmforge_spec::Workspace;
-use kasmforge_store::Store;
-use kasmforge_tree::{Tree, TreePath};
+use kasmforge_spec::{Slim, Workspace};
+use kasmforge_tree::{Entry, Tree};
 
 use crate::accounts::{self, Accounts};
 use crate::configure::Configured;
 use crate::content::{Pool, Writer};
 use crate::definition::Definition;
 use crate::finish::{self, FinishError};
-use crate::pack::{self, Describing, PackError, Packing};
-use crate::record::{self, Built, BuiltLayer};
+use crate::merge::{self, Collision};
 use crate::unpack::Package;
-use crate::{BuildError, Observer, merge};
+use crate::{BuildError, content};
 
-/// Everything the layers of an image are made from.
+/// Everything the layers above the packages are made from.
 pub(crate) struct Layering<'a> {
-    pub(crate) store: &'a Store,
     pub(crate) workspace: &'a Workspace,
-    pub(crate) architecture: &'a str,
-    pub(crate) plan: &'a Plan,
-    pub(crate) unpacked: &'a [Vec<Package>],
-    pub(crate) configured: &'a [Configured],
+    /// The configured stages; those that are looked at must be there.
+    pub(crate) configured: &'a [Option<Configured>],
     pub(crate) definitions: &'a [Definition],
     pub(crate) ids: &'a Ids,
-    pub(crate) configuration: &'a Configuration,
-    pub(crate) references: &'a [Reference],
-    pub(crate) created: i64,
+    pub(crate) pool: &'a Pool,
+    /// Where new contents are written.
+    pub(crate) scratch: &'a Path,
 }
 
-/// A layer before it is packed.
-struct Planned {
-    key: StepKey,
-    stage: String,
-    packages: Vec<String>,
-    tree: Tree,
-    created_by: String,
+/// The tree of one layer of packages.
+pub(crate) fn packages(
+    packages: &[&Package],
+    members: &[usize],
+    slim: &Slim,
+) -> Result<Tree, Collision> {
+    let members: Vec<(&Package, Tree)> = members
+        .iter()
+        .map(|&at| (packages[at], merge::slimmed(packages[at], slim)))
+        .collect();
+    merge::merge(&Tree::new(), &members).map(|(tree, _)| tree)
+}
+
+/// Contents of the image that could not be kept.
+pub(crate) fn keep(source: io::Error) -> FinishError {
+    FinishError::Keep {
+        target: "the image's files".into(),
+        source,
+    }
 }
 
 impl Layering<'_> {
-    /// Packs the image and records it.
-    pub(crate) fn pack(
-        &self,
-        pool: &mut Pool,
-        observer: &dyn Observer,
-    ) -> Result<Built, BuildError> {
-        let scratch = self.store.temporary_folder()?;
-        let keep = |source| FinishError::Keep {
-            target: "the image's files".into(),
-            source,
-        };
-        let (planned, finished) = {
-            let mut writer = Writer::new(scratch.path()).map_err(keep)?;
-            self.layers(pool, &mut writer, scratch.path())?
-        };
-        self.check(&finished, pool)?;
-        let mut packings = Vec::new();
-        for layer in &planned {
-            packings.push(Packing {
-                tree: layer.tree.clone(),
-                created_by: layer.created_by.clone(),
-                expected: self.store.outcome::<Digest>(&layer.key)?,
-            });
-        }
-        let describing = Describing {
-            configuration: self.configuration,
-            references: self.references,
-            architecture: self.architecture,
-            created: self.created,
-        };
-        let archive = self.store.temporary_file()?;
-        let packed = pack::pack(
-            &packings,
-            pool,
-            &describing,
-            archive.as_file(),
-            archive.path(),
-            observer,
-        )?;
-        for (layer, made) in planned.iter().zip(&packed.layers) {
-            self.store.record(&layer.key, &made.diff_id)?;
-        }
-        let folder = self.store.image_folder(&self.workspace.name)?;
-        let name = format!("{}.tar", packed.image.manifest.digest.hex());
-        let path = folder.join(name);
-        archive.persist(&path).map_err(|error| PackError::Write {
-            path: path.clone(),
-            source: error.error,
-        })?;
-        let layers = planned.into_iter().zip(packings).zip(&packed.layers).map(
-            |((layer, packing), made)| BuiltLayer {
-                diff_id: made.diff_id,
-                size: made.size,
-                created_by: layer.created_by,
-                stage: layer.stage,
-                packages: layer.packages,
-                reused: packing.expected.is_some(),
-            },
-        );
-        let built = Built {
-            workspace: self.workspace.name.clone(),
-            architecture: self.architecture.into(),
-            references: self.references.iter().map(Reference::canonical).collect(),
-            manifest: packed.image.manifest.digest,
-            config: packed.image.config.digest,
-            created: self.created,
-            layers: layers.collect(),
-            archive: path,
-            length: packed.length,
-            parts: packed.parts,
-            normalised: self
-                .plan
-                .stages
-                .iter()
-                .zip(self.configured)
-                .map(|(stage, configured)| (stage.name.clone(), configured.normalised.clone()))
-                .collect(),
-            reused: false,
-        };
-        record::keep(self.store, &self.plan.image.key, &built)?;
-        Ok(built)
+    fn configured(&self, stage: usize) -> &Configured {
+        self.configured[stage]
+            .as_ref()
+            .expect("a stage that is looked at is there")
     }
 
-    /// All layers, lowest first, and the finished tree they give together.
-    fn layers(
+    fn finish(
         &self,
-        pool: &mut Pool,
+        stage: usize,
+        definition: Option<&Definition>,
         writer: &mut Writer<'_>,
-        scratch: &std::path::Path,
-    ) -> Result<(Vec<Planned>, Tree), BuildError> {
-        let mut layers = Vec::new();
+    ) -> Result<Tree, FinishError> {
+        let configured = self.configured(stage);
+        let tree = finish::finish(configured, definition, self.ids, self.pool, writer)?;
+        self.pool.add_folder(self.scratch, true).map_err(keep)?;
+        Ok(tree)
+    }
+
+    /// The stage with what stages below lay over it, and with all that is laid over it.
+    fn finished(&self, stage: usize, writer: &mut Writer<'_>) -> Result<(Tree, Tree), FinishError> {
+        let lower = stage.checked_sub(1).map(|lower| &self.definitions[lower]);
+        let state = self.finish(stage, lower, writer)?;
+        let finished = self.finish(stage, Some(&self.definitions[stage]), writer)?;
+        Ok((state, finished))
+    }
+
+    /// Whether the contents are there that [`Layering::files`] reads.
+    pub(crate) fn has_accounts(&self, stage: usize) -> bool {
+        let tree = &self.configured(stage).tree;
+        accounts::FILES.iter().all(|file| {
+            let content = tree.get(&content::path(file)).and_then(Entry::content);
+            content.is_none_or(|(digest, _)| self.pool.path(&digest).is_some())
+        })
+    }
+
+    /// A stage's files layer, and the finished stage.
+    pub(crate) fn files(
+        &self,
+        stage: usize,
+        writer: &mut Writer<'_>,
+    ) -> Result<(Tree, Tree), FinishError> {
+        let (state, finished) = self.finished(stage, writer)?;
+        Ok((finished.since(&state), finished))
+    }
+
+    /// The state and files layers of all stages, over these package layers, and the finished tree.
+    pub(crate) fn all(
+        &self,
+        packages: &[Vec<Tree>],
+        writer: &mut Writer<'_>,
+    ) -> Result<(Vec<Tree>, Vec<Tree>, Tree), FinishError> {
+        let (mut states, mut files) = (Vec::new(), Vec::new());
         let mut stacked = Tree::new();
-        let mut below: Option<StepKey> = None;
-        for (index, stage) in self.plan.stages.iter().enumerate() {
-            let packages = &self.unpacked[index];
-            let slim = &self.workspace.stages[index].slim;
-            for layer in &stage.layers {
-                let members: Vec<(&Package, Tree)> = layer
-                    .packages
-                    .iter()
-                    .map(|&at| (&packages[at], merge::slimmed(&packages[at], slim)))
-                    .collect();
-                let names: Vec<String> = members
-                    .iter()
-                    .map(|(package, _)| package.stem.clone())
-                    .collect();
-                let (tree, _) = merge::merge(&Tree::new(), &members).map_err(|collision| {
-                    BuildError::Configure {
-                        stage: stage.name.clone(),
-                        source: collision.into(),
-                    }
-                })?;
-                stacked.overlay(&tree);
-                layers.push(Planned {
-                    key: layer.key,
-                    stage: stage.name.clone(),
-                    packages: names,
-                    tree,
-                    created_by: format!("kasmforge {}: {}", stage.name, layer.sources.join(" ")),
-                });
+        for (stage, packages) in packages.iter().enumerate() {
+            for layer in packages {
+                stacked.overlay(layer);
             }
-            let mut finish = |definition: Option<&Definition>, pool: &mut Pool| {
-                let configured = &self.configured[index];
-                let tree = finish::finish(configured, definition, self.ids, pool, writer)?;
-                pool.add(scratch, &tree);
-                Ok::<_, FinishError>(tree)
-            };
-            let lower = index.checked_sub(1).map(|lower| &self.definitions[lower]);
-            let state = finish(lower, pool)?;
-            let key = |kind: &str| {
-                let below = below.map_or(Vec::new(), |key| key.digest().as_bytes().to_vec());
-                KeyHasher::new(kind).field("below", below).list(
-                    "packages",
-                    stage.layers.iter().map(|one| *one.key.digest().as_bytes()),
-                )
-            };
-            let ids = serde_ids(self.ids);
-            layers.push(Planned {
-                key: key("state 1")
-                    .step("configured", stage.configure.key)
-                    .list("ids", &ids)
-                    .key(),
-                stage: stage.name.clone(),
-                packages: Vec::new(),
-                tree: state.since(&stacked),
-                created_by: format!("kasmforge {}: what maintainer scripts made", stage.name),
-            });
-            let finished = finish(Some(&self.definitions[index]), pool)?;
-            layers.push(Planned {
-                key: key("files 1").step("finished", stage.finish.key).key(),
-                stage: stage.name.clone(),
-                packages: Vec::new(),
-                tree: finished.since(&state),
-                created_by: format!("kasmforge {}: users, services and files", stage.name),
-            });
+            let (state, finished) = self.finished(stage, writer)?;
+            states.push(state.since(&stacked));
+            files.push(finished.since(&state));
             stacked = finished;
-            below = Some(stage.finish.key);
         }
-        layers.retain(|layer| !layer.tree.is_empty());
-        Ok((layers, stacked))
+        Ok((states, files, stacked))
     }
 
     /// Checks that what the definition names is in the image: at build, not at start.
-    fn check(&self, tree: &Tree, pool: &Pool) -> Result<(), BuildError> {
+    pub(crate) fn check(&self, tree: &Tree) -> Result<(), BuildError> {
         let first = |command: &[String]| command.first().cloned();
         let image = &self.workspace.image;
         let services = self.workspace.stages.last().map(|stage| &stage.services);
@@ -245,7 +152,7 @@ impl Layering<'_> {
         if name.parse::<u32>().is_ok() {
             return Ok(());
         }
-        let accounts = accounts(tree, pool).map_err(|source| FinishError::Keep {
+        let accounts = accounts(tree, self.pool).map_err(|source| FinishError::Keep {
             target: "/etc/passwd".into(),
             source,
         })?;
@@ -258,10 +165,7 @@ impl Layering<'_> {
 
 /// The accounts of a tree.
 pub(crate) fn accounts(tree: &Tree, pool: &Pool) -> io::Result<Accounts> {
-    let read = |file: &str| {
-        let path = TreePath::new(file.as_bytes()).expect("paths in the code are clean");
-        pool.read(tree, &path)
-    };
+    let read = |file: &str| pool.text(tree, &content::path(file));
     let [passwd, group, shadow, gshadow] = accounts::FILES;
     Ok(Accounts::parse([
         read(passwd)?,
@@ -269,18 +173,4 @@ pub(crate) fn accounts(tree: &Tree, pool: &Pool) -> io::Result<Accounts> {
         read(shadow)?,
         read(gshadow)?,
     ]))
-}
-
-fn serde_ids(ids: &Ids) -> BTreeSet<String> {
-    let users = ids
-        .users
-        .iter()
-        .map(|(name, id)| format!("user {name} {id}"));
-    users
-        .chain(
-            ids.groups
-                .iter()
-                .map(|(name, id)| format!("group {name} {id}")),
-        )
-        .collect()
 }

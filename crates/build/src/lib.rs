@@ -6,12 +6,17 @@
 //! 2. `merge` and `configure`: the stage's tree is made real (`farm`), its scripts run in the
 //!    sandbox (`script`), what they did is read back (`upper`) and normalised (`normalise`);
 //! 3. `finish`: ids, users, services and files of the definition (`definition`, `accounts`);
-//! 4. `layering` and `pack`: layers as values, written once into one archive.
+//! 4. `layering` and `pack`: layers as values, written once into one archive; `former`: what the
+//!    archive may have of earlier ones.
+//!
+//! `carry` does all this at once where it can: packages are unpacked while others are fetched and
+//! the stage below is configured, and package layers are packed while scripts run.
 //!
 //! Every outcome is kept under its key and found again. Nothing here prints: an [`Observer`] is
 //! told what happens.
 
 mod accounts;
+mod carry;
 mod compare;
 mod configure;
 mod content;
@@ -20,32 +25,33 @@ mod definition;
 mod extract;
 mod farm;
 mod finish;
+mod former;
 mod layering;
 mod merge;
 mod normalise;
 mod pack;
+mod parallel;
+mod planned;
 mod record;
 mod script;
 mod slim;
 mod unpack;
+mod unpacking;
 mod upper;
 mod uses;
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use kasmforge_digest::Digest;
 use kasmforge_image::{Configuration, Healthcheck, InvalidReference, Reference};
-use kasmforge_lock::{Ids, Lock};
+use kasmforge_lock::Lock;
 use kasmforge_plan::{Inputs, NotLocked, Plan};
 use kasmforge_spec::{Located, Workspace};
 use kasmforge_store::Store;
-use rayon::prelude::*;
 
-use crate::configure::{Configured, Stage};
-use crate::content::Pool;
+use crate::carry::Carrying;
 use crate::definition::Definition;
-use crate::unpack::Package;
 
 pub use compare::{Difference, Found, compare};
 pub use configure::{ConfigureError, WRITERS};
@@ -53,10 +59,13 @@ pub use definition::DefinitionError;
 pub use extract::ExtractError;
 pub use farm::FarmError;
 pub use finish::FinishError;
+pub use former::Hold;
+pub use kasmforge_plan::explain::{InputChange, StepChange};
 pub use kasmforge_sandbox::Trial;
 pub use merge::Collision;
 pub use normalise::{Applied, NORMALISERS, Normaliser};
 pub use pack::{PackError, Part};
+pub use planned::{Planned, PlannedStep, planned};
 pub use record::{Built, BuiltLayer, latest, remember};
 pub use unpack::UnpackError;
 
@@ -73,6 +82,21 @@ pub struct Request<'a> {
     pub created: Option<i64>,
     /// What is made strange around the scripts, to prove that the image does not depend on it.
     pub trial: Trial,
+    /// The link that will point to the archive. The one it points to now may become the new one.
+    pub link: Option<&'a Path>,
+}
+
+/// Brings files that are not in the store, while those that are there are unpacked.
+pub trait Supply: Sync {
+    /// Brings files of these digests into the store, and tells of each as it arrives.
+    ///
+    /// # Errors
+    /// When one of them cannot be had.
+    fn bring(
+        &self,
+        wanted: &[Digest],
+        arrived: &(dyn Fn(&Digest) + Sync),
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>>;
 }
 
 /// What happens during a build.
@@ -97,14 +121,14 @@ pub enum Event<'a> {
     },
     /// A script runs.
     Script {
+        /// The stage.
+        stage: &'a str,
         /// What is being done.
         verb: &'static str,
         /// To which package.
         package: &'a str,
         /// Packages configured so far.
         done: usize,
-        /// Packages in all.
-        total: usize,
     },
     /// A finished step was found.
     Reused {
@@ -139,6 +163,9 @@ pub trait Observer: Sync {
 /// A build that failed.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
+    /// Files could not be brought.
+    #[error("cannot bring the packages")]
+    Supply(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The lock lacks a stage.
     #[error(transparent)]
     NotLocked(#[from] NotLocked),
@@ -201,7 +228,7 @@ pub enum BuildError {
 
 /// Builds an image, or finds it built.
 ///
-/// The lock's packages must be in the store. Ids of system users that the lock does not know yet
+/// Packages that are not in the store are brought by `supply`. Ids of system users that the lock does not know yet
 /// are added to it.
 ///
 /// # Errors
@@ -210,9 +237,10 @@ pub fn build(
     store: &Store,
     request: &Request<'_>,
     lock: &mut Lock,
+    supply: &dyn Supply,
     observer: &dyn Observer,
 ) -> Result<Built, BuildError> {
-    let error = match attempt(store, request, lock, observer) {
+    let error = match attempt(store, request, lock, supply, observer) {
         Ok(built) => return Ok(built),
         Err(error) => error,
     };
@@ -230,7 +258,7 @@ pub fn build(
     let text = format!("stored files were damaged and are made again ({error})");
     observer.event(Event::Warning { text: &text });
     drop_damaged(store, request, lock)?;
-    attempt(store, request, lock, observer)
+    attempt(store, request, lock, supply, observer)
 }
 
 /// The download an error found to be other bytes than its name says.
@@ -268,53 +296,68 @@ fn attempt(
     store: &Store,
     request: &Request<'_>,
     lock: &mut Lock,
+    supply: &dyn Supply,
     observer: &dyn Observer,
 ) -> Result<Built, BuildError> {
-    let Request {
-        workspace,
-        architecture,
-        ..
-    } = *request;
-    let definitions = definitions(store, request, lock)?;
-    let configuration = configuration(workspace);
-    let references = references(workspace)?;
-    let created = request.created.unwrap_or_else(|| lock.date());
-    let inputs = Inputs {
-        finish: definitions.iter().map(Definition::digest).collect(),
-        rules: normalise::fingerprint(),
-        image: image_digest(&configuration, &references),
-        created,
-    };
-    let plan = Plan::make(lock, workspace, architecture, &inputs)?;
-    if let Some(built) = record::find(store, &workspace.name, &plan.image.key)? {
+    let made = Made::of(store, request, lock)?;
+    let plan = made.plan(request, lock)?;
+    let name = &request.workspace.name;
+    if let Some(mut built) = record::find(store, name, &plan.image.key)? {
         uses::note(store, &plan, lock, &built)?;
+        built.differences = planned::note(store, name, &plan)?;
         return Ok(built);
     }
-    let mut pool = Pool::default();
-    let unpacked = unpack_all(store, &plan, lock, &mut pool, observer)?;
-    let configured = configure_all(store, request, &plan, &unpacked, &mut pool, observer)?;
-    remember_ids(&configured, &pool, &mut lock.ids)?;
-    let plan = Plan::make(lock, workspace, architecture, &inputs)?;
-    if let Some(built) = record::find(store, &workspace.name, &plan.image.key)? {
-        uses::note(store, &plan, lock, &built)?;
-        return Ok(built);
-    }
-    let built = layering::Layering {
+    let carrying = Carrying {
         store,
-        workspace,
-        architecture,
-        plan: &plan,
-        unpacked: &unpacked,
-        configured: &configured,
-        definitions: &definitions,
-        ids: &lock.ids,
-        configuration: &configuration,
-        references: &references,
-        created,
-    }
-    .pack(&mut pool, observer)?;
+        request,
+        definitions: &made.definitions,
+        configuration: &made.configuration,
+        references: &made.references,
+        inputs: &made.inputs,
+        supply,
+        observer,
+    };
+    let mut built = match carrying.shortly(&plan, &lock.ids)? {
+        Some(built) => built,
+        None => carrying.wholly(plan, lock)?,
+    };
+    // With the ids that the scripts gave out, if they ran.
+    let plan = made.plan(request, lock)?;
     uses::note(store, &plan, lock, &built)?;
+    built.differences = planned::note(store, name, &plan)?;
     Ok(built)
+}
+
+/// What a definition says of an image, read once.
+struct Made {
+    definitions: Vec<Definition>,
+    configuration: Configuration,
+    references: Vec<Reference>,
+    inputs: Inputs,
+}
+
+impl Made {
+    fn of(store: &Store, request: &Request<'_>, lock: &Lock) -> Result<Self, BuildError> {
+        let definitions = definitions(store, request, lock)?;
+        let configuration = configuration(request.workspace);
+        let references = references(request.workspace)?;
+        let inputs = Inputs {
+            finish: definitions.iter().map(Definition::parts).collect(),
+            rules: normalise::fingerprint(),
+            image: image_words(&configuration, &references),
+            created: request.created.unwrap_or_else(|| lock.date()),
+        };
+        Ok(Self {
+            definitions,
+            configuration,
+            references,
+            inputs,
+        })
+    }
+
+    fn plan(&self, request: &Request<'_>, lock: &Lock) -> Result<Plan, NotLocked> {
+        Plan::make(lock, request.workspace, request.architecture, &self.inputs)
+    }
 }
 
 fn definitions(
@@ -332,123 +375,12 @@ fn definitions(
         .collect()
 }
 
-/// Unpacks every package of every stage, largest first, and makes their contents findable.
-fn unpack_all(
-    store: &Store,
-    plan: &Plan,
-    lock: &Lock,
-    pool: &mut Pool,
-    observer: &dyn Observer,
-) -> Result<Vec<Vec<Package>>, BuildError> {
-    let mut all: Vec<(usize, usize)> = Vec::new();
-    for (stage, planned) in plan.stages.iter().enumerate() {
-        all.extend((0..planned.packages.len()).map(|at| (stage, at)));
-    }
-    observer.event(Event::Unpacking {
-        packages: all.len(),
-    });
-    let package = |&(stage, at): &(usize, usize)| {
-        let step = &plan.stages[stage].packages[at];
-        (step, &lock.packages[step.package])
-    };
-    all.sort_by_key(|at| std::cmp::Reverse(package(at).1.size));
-    let mut done: Vec<((usize, usize), PathBuf, Package)> = all
-        .par_iter()
-        .with_max_len(1)
-        .map(|at| {
-            let (step, locked) = package(at);
-            let (folder, unpacked) =
-                unpack::unpack(store, &step.key, &locked.sha256).map_err(|source| {
-                    BuildError::Unpack {
-                        package: locked.name.clone(),
-                        digest: locked.sha256,
-                        source,
-                    }
-                })?;
-            observer.event(Event::Unpacked {
-                package: &locked.name,
-            });
-            Ok((*at, folder, unpacked))
-        })
-        .collect::<Result<_, BuildError>>()?;
-    done.sort_by_key(|(at, ..)| *at);
-    let mut stages: Vec<Vec<Package>> = plan.stages.iter().map(|_| Vec::new()).collect();
-    for ((stage, _), folder, package) in done {
-        pool.add(&folder, &package.tree);
-        stages[stage].push(package);
-    }
-    Ok(stages)
-}
-
-fn configure_all(
-    store: &Store,
-    request: &Request<'_>,
-    plan: &Plan,
-    unpacked: &[Vec<Package>],
-    pool: &mut Pool,
-    observer: &dyn Observer,
-) -> Result<Vec<Configured>, BuildError> {
-    let mut configured: Vec<Configured> = Vec::new();
-    for ((planned, packages), spec) in plan
-        .stages
-        .iter()
-        .zip(unpacked)
-        .zip(&request.workspace.stages)
-    {
-        observer.event(Event::Configuring {
-            stage: &planned.name,
-            packages: packages.len(),
-        });
-        let stage = Stage {
-            key: planned.configure.key,
-            below: configured.last(),
-            packages,
-            slim: &spec.slim,
-            debconf: &spec.packages.debconf,
-            trial: request.trial,
-            architecture: request.architecture,
-        };
-        let done =
-            stage
-                .configure(store, pool, observer)
-                .map_err(|source| BuildError::Configure {
-                    stage: planned.name.clone(),
-                    source,
-                })?;
-        configured.push(done);
-    }
-    Ok(configured)
-}
-
-/// Adds the ids the scripts gave out to those the lock has, so that they stay.
-fn remember_ids(configured: &[Configured], pool: &Pool, ids: &mut Ids) -> Result<(), BuildError> {
-    let Some(last) = configured.last() else {
-        return Ok(());
-    };
-    let mut accounts =
-        layering::accounts(&last.tree, pool).map_err(|source| FinishError::Keep {
-            target: "/etc/passwd".into(),
-            source,
-        })?;
-    accounts.renumber(ids);
-    let given = accounts.dynamic_ids();
-    for (known, given) in [
-        (&mut ids.users, given.users),
-        (&mut ids.groups, given.groups),
-    ] {
-        for (name, id) in given {
-            known.entry(name).or_insert(id);
-        }
-    }
-    Ok(())
-}
-
 /// Drops the trees of a plan that hold a content of another digest than its name says.
 fn drop_damaged(store: &Store, request: &Request<'_>, lock: &Lock) -> Result<(), BuildError> {
     let inputs = Inputs {
-        finish: vec![Digest::of(b""); request.workspace.stages.len()],
+        finish: vec![Vec::new(); request.workspace.stages.len()],
         rules: normalise::fingerprint(),
-        image: Digest::of(b""),
+        image: Vec::new(),
         created: 0,
     };
     let plan = Plan::make(lock, request.workspace, request.architecture, &inputs)?;
@@ -519,8 +451,20 @@ fn configuration(workspace: &Workspace) -> Configuration {
     }
 }
 
-fn image_digest(configuration: &Configuration, references: &[Reference]) -> Digest {
-    let names: Vec<String> = references.iter().map(Reference::canonical).collect();
-    let value = serde_json::json!({ "configuration": configuration, "references": names });
-    Digest::of(&kasmforge_image::canonical(&value))
+/// An image's configuration and names, a text for each member.
+fn image_words(configuration: &Configuration, references: &[Reference]) -> Vec<String> {
+    let value = serde_json::to_value(configuration).expect("a configuration is JSON");
+    let members = value.as_object().into_iter().flatten();
+    let names = references
+        .iter()
+        .map(|reference| format!("name: {}", reference.canonical()));
+    let mut words: Vec<String> = members
+        .map(|(name, value)| {
+            let value = String::from_utf8_lossy(&kasmforge_image::canonical(value)).into_owned();
+            format!("{name}: {value}")
+        })
+        .collect();
+    words.sort();
+    words.extend(names);
+    words
 }

@@ -189,11 +189,11 @@ pub const NORMALISERS: [Normaliser; 16] = [
     ),
 ];
 
-/// A digest of all rules' names and versions.
-pub(crate) fn fingerprint() -> String {
+/// All rules' names and versions.
+pub(crate) fn fingerprint() -> Vec<String> {
     NORMALISERS
         .iter()
-        .map(|rule| format!("{} {}\n", rule.name, rule.version))
+        .map(|rule| format!("{} {}", rule.name, rule.version))
         .collect()
 }
 

@@ -1,30 +1,58 @@
 //! Packing: from layers as values to one archive on disk.
 //!
-//! The length of every layer's tar is known before a byte of it is written, so every entry of the
-//! archive has its place from the start: layers are written to their places in parallel, hashed as
-//! they pass, and only then get the headers that name them. Each content is read once and written
-//! once, and nothing is ever held in memory whole.
+//! The length of every layer's tar is known before a byte of it is written, so each entry of a batch
+//! has its place from the start: layers are written to their places in parallel, hashed as they
+//! pass, and only then get the headers that name them. Each content is read once and written once,
+//! and nothing is ever held in memory whole.
+//!
+//! Layers stand in the archive in another order than in the image: those of packages first, then
+//! what scripts made, then what definitions lay on top, then the documents. What changes often is
+//! thus at the end, and an archive that differs from an earlier one only there shares its beginning.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use kasmforge_digest::{Digest, HashingWriter};
-use kasmforge_image::{BLOCK, Configuration, Image, Layer, Reference, header, padded};
+use kasmforge_image::{BLOCK, Image, header, padded};
 use kasmforge_tree::{Tree, tar};
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::content::Pool;
-use crate::{Event, Observer};
+use crate::former::{self, Source};
+use crate::{Event, Observer, parallel};
 
-/// A layer that is to be packed.
-pub(crate) struct Packing {
-    pub(crate) tree: Tree,
-    pub(crate) created_by: String,
-    /// The digest it must have, if it was packed before.
-    pub(crate) expected: Option<Digest>,
+/// A layer on its way into an archive.
+pub(crate) enum Packing<'a> {
+    /// It is written from a tree.
+    Made {
+        /// What it holds.
+        tree: &'a Tree,
+        /// What it is, for people.
+        what: &'a str,
+        /// The digest it must have, if it was made before.
+        expected: Option<Digest>,
+    },
+    /// An earlier build's archive has it.
+    Copied {
+        digest: Digest,
+        size: u64,
+        source: Source<'a>,
+    },
+    /// It stands in its place already.
+    Kept { digest: Digest, size: u64 },
+}
+
+impl Packing<'_> {
+    /// The length of the layer's tar.
+    pub(crate) fn size(&self) -> u64 {
+        match self {
+            Self::Made { tree, .. } => tar::length(tree),
+            Self::Copied { size, .. } | Self::Kept { size, .. } => *size,
+        }
+    }
 }
 
 /// An entry of an archive on disk.
@@ -38,15 +66,6 @@ pub struct Part {
     pub length: u64,
     /// The digest of its content, for blobs.
     pub digest: Option<Digest>,
-}
-
-/// An archive that was written.
-#[derive(Debug)]
-pub(crate) struct Packed {
-    pub(crate) image: Image,
-    pub(crate) layers: Vec<Layer>,
-    pub(crate) parts: Vec<Part>,
-    pub(crate) length: u64,
 }
 
 /// An archive that could not be written.
@@ -73,6 +92,12 @@ pub enum PackError {
         /// What it is.
         found: Digest,
     },
+    /// A layer that an earlier archive had is there no more.
+    #[error("an archive of an earlier build vanished meanwhile; run the build again")]
+    Vanished,
+    /// Nobody wants it any more.
+    #[error("the archive was given up")]
+    Stopped,
     /// The image could not be described.
     #[error(transparent)]
     Describe(#[from] kasmforge_image::DescribeError),
@@ -86,131 +111,173 @@ fn full(error: &io::Error) -> &'static str {
     }
 }
 
-/// What is said of the image besides its layers.
-pub(crate) struct Describing<'a> {
-    pub(crate) configuration: &'a Configuration,
-    pub(crate) references: &'a [Reference],
-    pub(crate) architecture: &'a str,
-    pub(crate) created: i64,
+/// An archive that grows.
+pub(crate) struct Archive<'a> {
+    file: &'a File,
+    path: &'a Path,
+    /// Set by whoever wants it no more.
+    stop: &'a AtomicBool,
+    observer: &'a dyn Observer,
+    end: u64,
+    parts: Vec<Part>,
 }
 
-/// Writes an archive of layers, lowest first, into an empty file.
-pub(crate) fn pack(
-    packings: &[Packing],
-    pool: &Pool,
-    describing: &Describing<'_>,
-    file: &File,
-    path: &std::path::Path,
-    observer: &dyn Observer,
-) -> Result<Packed, PackError> {
-    let failed = |source| PackError::Write {
-        path: path.into(),
-        source,
-    };
-    let lengths: Vec<u64> = packings
-        .par_iter()
-        .map(|packing| tar::length(&packing.tree))
-        .collect();
-    let mut offsets = Vec::with_capacity(lengths.len());
-    let mut end = 0;
-    for length in &lengths {
-        offsets.push(end);
-        end += BLOCK + padded(*length);
+impl<'a> Archive<'a> {
+    /// Begins an archive in a file that is empty, or holds what will be [`Packing::Kept`].
+    pub(crate) fn begin(
+        file: &'a File,
+        path: &'a Path,
+        stop: &'a AtomicBool,
+        observer: &'a dyn Observer,
+    ) -> Self {
+        Self {
+            file,
+            path,
+            stop,
+            observer,
+            end: 0,
+            parts: Vec::new(),
+        }
     }
-    let total: u64 = lengths.iter().sum();
-    observer.event(Event::Packing {
-        layers: packings.len(),
-        bytes: total,
-    });
-    // Largest first: the last layer to finish should be a small one.
-    let mut order: Vec<usize> = (0..packings.len()).collect();
-    order.sort_by_key(|&index| std::cmp::Reverse(lengths[index]));
-    let digests: Vec<(usize, Digest)> = order
-        .into_par_iter()
-        .with_max_len(1)
-        .map(|index| {
-            let place = Place {
-                file,
-                at: offsets[index] + BLOCK,
-                observer,
-            };
-            let buffered = BufWriter::with_capacity(1 << 20, place);
-            let mut writer = HashingWriter::new(buffered);
-            tar::write(&packings[index].tree, pool, &mut writer).map_err(failed)?;
-            let (mut buffered, digest, _) = writer.finish();
-            buffered.flush().map_err(failed)?;
-            let Packing {
-                expected,
-                created_by,
-                ..
-            } = &packings[index];
-            match expected {
-                Some(expected) if *expected != digest => Err(PackError::Damaged {
-                    what: created_by.clone(),
-                    expected: *expected,
-                    found: digest,
-                }),
-                _ => Ok((index, digest)),
+
+    fn failed(&self, source: io::Error) -> PackError {
+        PackError::Write {
+            path: self.path.into(),
+            source,
+        }
+    }
+
+    /// Adds layers in this order, on so many threads; gives their digests and sizes.
+    pub(crate) fn add(
+        &mut self,
+        packings: &[&Packing<'_>],
+        pool: &Pool,
+        threads: usize,
+    ) -> Result<Vec<(Digest, u64)>, PackError> {
+        let mut places = Vec::with_capacity(packings.len());
+        for packing in packings {
+            let size = packing.size();
+            places.push((*packing, self.end, size));
+            self.end += BLOCK + padded(size);
+        }
+        // Largest first: the last layer to finish should be a small one.
+        let mut order: Vec<usize> = (0..places.len()).collect();
+        order.sort_by_key(|&index| std::cmp::Reverse(places[index].2));
+        let written = parallel::try_map(threads, &order, |&index| {
+            let (packing, offset, size) = &places[index];
+            let digest = self.write(packing, *offset, *size, pool)?;
+            Ok::<_, PackError>((index, digest))
+        })?;
+        let mut digests = vec![None; places.len()];
+        for (index, digest) in written {
+            digests[index] = Some(digest);
+        }
+        let mut layers = Vec::with_capacity(places.len());
+        for ((packing, offset, size), digest) in places.into_iter().zip(digests) {
+            let digest = digest.expect("every layer was written");
+            let part = blob(&digest, offset, size);
+            if !matches!(packing, Packing::Kept { .. }) {
+                self.file
+                    .write_all_at(&header(&part.name, size), offset)
+                    .map_err(|source| self.failed(source))?;
             }
-        })
-        .collect::<Result<_, _>>()?;
-    let mut layers: Vec<Layer> = packings
-        .iter()
-        .zip(&lengths)
-        .map(|(packing, length)| Layer {
-            diff_id: Digest::of(b""),
-            size: *length,
-            created_by: packing.created_by.clone(),
-        })
-        .collect();
-    for (index, digest) in digests {
-        layers[index].diff_id = digest;
+            self.parts.push(part);
+            layers.push((digest, size));
+        }
+        Ok(layers)
     }
-    let image = Image::describe(
-        describing.configuration,
-        &layers,
-        describing.references,
-        describing.architecture,
-        describing.created,
-    )?;
-    let mut parts = Vec::new();
-    for (layer, offset) in layers.iter().zip(&offsets) {
-        let part = blob(&layer.diff_id, *offset, layer.size);
-        file.write_all_at(&header(&part.name, layer.size), *offset)
-            .map_err(failed)?;
-        parts.push(part);
+
+    fn write(
+        &self,
+        packing: &Packing<'_>,
+        offset: u64,
+        size: u64,
+        pool: &Pool,
+    ) -> Result<Digest, PackError> {
+        let at = offset + BLOCK;
+        match packing {
+            Packing::Kept { digest, .. } => Ok(*digest),
+            Packing::Copied { digest, source, .. } => {
+                former::copy(source, self.file, at, size).map_err(|error| self.failed(error))?;
+                self.observer.event(Event::Packed { bytes: size });
+                self.pad(at + size)?;
+                Ok(*digest)
+            }
+            Packing::Made {
+                tree,
+                what,
+                expected,
+            } => {
+                let place = Place {
+                    file: self.file,
+                    at,
+                    stop: self.stop,
+                    observer: self.observer,
+                };
+                let buffered = BufWriter::with_capacity(1 << 20, place);
+                let mut writer = HashingWriter::new(buffered);
+                let written = tar::write(tree, pool, &mut writer);
+                let (mut buffered, digest, _) = writer.finish();
+                let flushed = written.and_then(|()| buffered.flush());
+                if self.stop.load(Ordering::Relaxed) {
+                    return Err(PackError::Stopped);
+                }
+                flushed.map_err(|source| self.failed(source))?;
+                match expected {
+                    Some(expected) if *expected != digest => Err(PackError::Damaged {
+                        what: (*what).to_owned(),
+                        expected: *expected,
+                        found: digest,
+                    }),
+                    _ => Ok(digest),
+                }
+            }
+        }
     }
-    let small = [
-        (blob(&image.config.digest, 0, 0), &image.config.bytes),
-        (blob(&image.manifest.digest, 0, 0), &image.manifest.bytes),
-        (named("oci-layout"), &image.layout),
-        (named("index.json"), &image.index),
-        (named("manifest.json"), &image.docker_manifest),
-    ];
-    for (part, bytes) in small {
-        let size = bytes.len() as u64;
-        let part = Part {
-            offset: end,
-            length: BLOCK + padded(size),
-            ..part
-        };
-        let mut entry = header(&part.name, size).to_vec();
-        entry.extend_from_slice(bytes);
-        entry.resize(
-            usize::try_from(part.length).expect("documents are small"),
-            0,
-        );
-        file.write_all_at(&entry, end).map_err(failed)?;
-        end += part.length;
-        parts.push(part);
+
+    /// Fills what is left of an entry's last block. A tar of ours ends on one anyway.
+    fn pad(&self, end: u64) -> Result<(), PackError> {
+        let rest = usize::try_from(padded(end) - end).expect("less than a block");
+        self.file
+            .write_all_at(&[0; BLOCK as usize][..rest], end)
+            .map_err(|source| self.failed(source))
     }
-    file.write_all_at(&[0; 1024], end).map_err(failed)?;
-    Ok(Packed {
-        image,
-        layers,
-        parts,
-        length: end + 2 * BLOCK,
-    })
+
+    /// Adds the documents and the end; gives the archive's length and its entries.
+    pub(crate) fn close(mut self, image: &Image) -> Result<(u64, Vec<Part>), PackError> {
+        let small = [
+            (blob(&image.config.digest, 0, 0), &image.config.bytes),
+            (blob(&image.manifest.digest, 0, 0), &image.manifest.bytes),
+            (named("oci-layout"), &image.layout),
+            (named("index.json"), &image.index),
+            (named("manifest.json"), &image.docker_manifest),
+        ];
+        for (part, bytes) in small {
+            let size = bytes.len() as u64;
+            let part = Part {
+                offset: self.end,
+                length: BLOCK + padded(size),
+                ..part
+            };
+            let mut entry = header(&part.name, size).to_vec();
+            entry.extend_from_slice(bytes);
+            entry.resize(
+                usize::try_from(part.length).expect("documents are small"),
+                0,
+            );
+            self.file
+                .write_all_at(&entry, self.end)
+                .map_err(|source| self.failed(source))?;
+            self.end += part.length;
+            self.parts.push(part);
+        }
+        let length = self.end + 2 * BLOCK;
+        self.file
+            .write_all_at(&[0; 2 * BLOCK as usize], self.end)
+            .and_then(|()| self.file.set_len(length))
+            .map_err(|source| self.failed(source))?;
+        Ok((length, self.parts))
+    }
 }
 
 fn blob(digest: &Digest, offset: u64, size: u64) -> Part {
@@ -235,11 +302,15 @@ fn named(name: &str) -> Part {
 struct Place<'a> {
     file: &'a File,
     at: u64,
+    stop: &'a AtomicBool,
     observer: &'a dyn Observer,
 }
 
 impl Write for Place<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.stop.load(Ordering::Relaxed) {
+            return Err(io::Error::other("given up"));
+        }
         let count = self.file.write_at(bytes, self.at)?;
         self.at += count as u64;
         self.observer.event(Event::Packed {

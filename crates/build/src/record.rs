@@ -4,9 +4,11 @@ use std::fs;
 use std::path::PathBuf;
 
 use kasmforge_digest::{Digest, StepKey};
+use kasmforge_plan::explain::StepChange;
 use kasmforge_store::{Error, Store};
 use serde::{Deserialize, Serialize};
 
+use crate::former::Hold;
 use crate::normalise::Applied;
 use crate::pack::Part;
 
@@ -38,6 +40,12 @@ pub struct Built {
     /// Whether all of it was there already.
     #[serde(skip)]
     pub reused: bool,
+    /// What differed from the workspace's last build; `None` if there was none.
+    #[serde(skip)]
+    pub differences: Option<Vec<StepChange>>,
+    /// Keeps the archive as it is while this is in use.
+    #[serde(skip)]
+    pub hold: Hold,
 }
 
 /// A layer of an image.
@@ -64,12 +72,15 @@ pub(crate) fn find(store: &Store, workspace: &str, key: &StepKey) -> Result<Opti
         return Ok(None);
     };
     built.archive = store.image_folder(workspace)?.join(&built.archive);
-    let whole = fs::metadata(&built.archive).is_ok_and(|found| found.len() == built.length);
+    let Some(hold) = Hold::on(&built.archive, built.length) else {
+        return Ok(None);
+    };
+    built.hold = hold;
     built.reused = true;
     for layer in &mut built.layers {
         layer.reused = true;
     }
-    Ok(whole.then_some(built))
+    Ok(Some(built))
 }
 
 /// Records an image, its archive named relative to the workspace's folder.
@@ -102,9 +113,42 @@ pub fn remember(store: &Store, built: &Built) -> Result<(), Error> {
 /// What a workspace's last build made, if its archive is still there and whole.
 #[must_use]
 pub fn latest(store: &Store, workspace: &str) -> Option<Built> {
+    let mut built = last(store, workspace)?;
+    built.hold = Hold::on(&built.archive, built.length)?;
+    Some(built)
+}
+
+/// The record of a workspace's last build, whatever became of its archive.
+pub(crate) fn last(store: &Store, workspace: &str) -> Option<Built> {
     let folder = store.root().join("images").join(workspace);
-    let built: Built = serde_json::from_slice(&fs::read(folder.join(LATEST)).ok()?).ok()?;
-    fs::metadata(&built.archive)
-        .is_ok_and(|found| found.len() == built.length)
-        .then_some(built)
+    serde_json::from_slice(&fs::read(folder.join(LATEST)).ok()?).ok()
+}
+
+/// The records of every workspace's last build.
+pub(crate) fn all(store: &Store) -> Vec<Built> {
+    let entries = fs::read_dir(store.root().join("images"));
+    let names = entries.into_iter().flatten().flatten();
+    let mut names: Vec<_> = names.map(|entry| entry.file_name()).collect();
+    names.sort();
+    names
+        .iter()
+        .filter_map(|name| last(store, name.to_str()?))
+        .collect()
+}
+
+/// What is known of a layer that was made once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LayerRecord {
+    /// The digest of its tar.
+    pub(crate) diff_id: Digest,
+    /// The length of its tar.
+    pub(crate) size: u64,
+    /// Whether there is nothing in it, so that no image has it.
+    pub(crate) empty: bool,
+    /// The packages in it.
+    #[serde(default)]
+    pub(crate) packages: Vec<String>,
+    /// What was normalised in the stage whose state it is.
+    #[serde(default)]
+    pub(crate) normalised: Vec<Applied>,
 }

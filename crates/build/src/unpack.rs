@@ -85,15 +85,20 @@ pub enum UnpackError {
     Store(#[from] kasmforge_store::Error),
 }
 
-/// Unpacks a .deb into the store, or finds it unpacked.
+/// Whether a package seems to be unpacked, so that its .deb is not needed.
+pub(crate) fn is_kept(store: &Store, key: &StepKey) -> bool {
+    store.tree_path(key).join(RECORD).is_file()
+}
+
+/// Unpacks a .deb into the store, or finds it unpacked. Tells whether it has just been unpacked.
 pub(crate) fn unpack(
     store: &Store,
     key: &StepKey,
     digest: &Digest,
-) -> Result<(PathBuf, Package), UnpackError> {
+) -> Result<(PathBuf, Package, bool), UnpackError> {
     let folder = store.tree_path(key);
     if let Some(package) = load(&folder) {
-        return Ok((folder, package));
+        return Ok((folder, package, false));
     }
     let step = store.temporary_folder()?;
     let blob = store.blob_path(digest);
@@ -107,7 +112,7 @@ pub(crate) fn unpack(
     // A tree that is there but has no readable record is a damaged one.
     store.remove_tree(key)?;
     let folder = store.keep_tree(step, key)?;
-    Ok((folder, package))
+    Ok((folder, package, true))
 }
 
 /// An error of a .deb that is not the file the lock names is that, whatever it looked like.
@@ -134,8 +139,11 @@ fn read(deb: &Path, digest: &Digest, step: &Path) -> Result<Package, UnpackError
     })?;
     let mut reader = HashingReader::new(BufReader::with_capacity(256 << 10, file));
     let mut writer = Writer::new(step).map_err(failed)?;
-    let mut data = Data::default();
     let archive = DebReader::open(&mut reader)?;
+    let mut data = Data {
+        summed: Summed::of(archive.control()),
+        ..Data::default()
+    };
     let control = archive.data(|entry| data.take(entry, &mut writer, step))?;
     // Whatever follows the last member is part of the digest too.
     io::copy(&mut reader, &mut io::sink()).map_err(failed)?;
@@ -190,9 +198,44 @@ fn read(deb: &Path, digest: &Digest, step: &Path) -> Result<Package, UnpackError
 struct Data {
     tree: Tree,
     list: Vec<String>,
-    /// The MD5 of each regular file, by its path as shipped without the leading slash.
+    /// The MD5 of regular files, by their paths as shipped without the leading slash.
     md5: BTreeMap<Vec<u8>, String>,
+    summed: Summed,
     newest: i64,
+}
+
+/// Which files' MD5 is asked for.
+#[derive(Default)]
+enum Summed {
+    /// The package brings no sums: all.
+    #[default]
+    All,
+    /// It brings them; dpkg's status wants those of conffiles.
+    These(BTreeSet<Vec<u8>>),
+}
+
+impl Summed {
+    fn of(control: &kasmforge_deb::archive::ControlFiles) -> Self {
+        if !control.contains_key("md5sums") {
+            return Self::All;
+        }
+        let conffiles = control.get("conffiles");
+        let lines = conffiles.map_or(&[][..], |file| file.bytes.as_slice());
+        Self::These(
+            lines
+                .split(|byte| *byte == b'\n')
+                .filter_map(|line| line.trim_ascii().strip_prefix(b"/"))
+                .map(<[u8]>::to_vec)
+                .collect(),
+        )
+    }
+
+    fn holds(&self, path: &[u8]) -> bool {
+        match self {
+            Self::All => true,
+            Self::These(paths) => paths.contains(path),
+        }
+    }
 }
 
 impl Data {
@@ -229,18 +272,22 @@ impl Data {
             },
             EntryKind::File => {
                 self.newest = self.newest.max(mtime);
-                let mut hashed = Md5Reader {
-                    inner: entry,
-                    md5: Md5::new(),
-                };
-                let made = writer.keep(&mut hashed, shape);
-                let sum = hex(&hashed.md5.finalize());
-                let made = made.map_err(|source| UnpackError::Write {
+                let failed = |source| UnpackError::Write {
                     path: step.into(),
                     source,
-                })?;
-                self.md5.insert(shipped.as_bytes().to_vec(), sum);
-                made
+                };
+                if self.summed.holds(shipped.as_bytes()) {
+                    let mut hashed = Md5Reader {
+                        inner: entry,
+                        md5: Md5::new(),
+                    };
+                    let made = writer.keep(&mut hashed, shape).map_err(failed)?;
+                    let sum = hex(&hashed.md5.finalize());
+                    self.md5.insert(shipped.as_bytes().to_vec(), sum);
+                    made
+                } else {
+                    writer.keep(entry, shape).map_err(failed)?
+                }
             }
             EntryKind::HardLink(target) => self.linked(target, shape)?,
             EntryKind::Symlink(target) => Entry {

@@ -16,10 +16,11 @@ pub(crate) fn note(store: &Store, plan: &Plan, lock: &Lock, built: &Built) -> Re
             uses.blobs.insert(lock.packages[unpack.package].sha256);
         }
         for layer in &stage.layers {
-            uses.step(&layer.key);
+            uses.step(&layer.step.key);
         }
         uses.step(&stage.configure.key);
-        uses.step(&stage.finish.key);
+        uses.step(&stage.state.key);
+        uses.step(&stage.files.key);
     }
     uses.blobs.extend(lock.urls.values());
     store.note_uses(&built.workspace, &built.archive, &uses)

@@ -4,32 +4,39 @@
 //! under. Nothing is touched: whoever carries the plan out looks each key up before doing a step.
 //!
 //! ```text
-//! unpack(.deb) ──┬─> layer(packages of some sources)
-//!                └─> configure(stage) ──> finish(stage: ids, files, users, services) ──> image
-//!                         │
-//!                         └─> configure(next stage)
+//! unpack(.deb) ──┬─> layer(packages of some sources) ──────────────────────────────────┐
+//!                └─> configure(stage) ──┬─> state(stage: what scripts made) ────────────┤
+//!                         │             └─> files(stage: files, users, services) ───────┤
+//!                         └─> configure(next stage)                                     └─> image
 //! ```
 //!
 //! Scripts see packages and debconf's answers only, never the files a definition lays on top: so a
 //! changed file never runs a script again.
 //!
+//! Each [`Step`] keeps its inputs in words beside its key; [`explain`] compares two plans by them.
 //! [`layers::group`] decides which source packages share a layer, and in which order layers lie;
 //! [`services::compile`] turns a definition's services into files for s6.
 
+pub mod explain;
 pub mod layers;
 pub mod services;
+mod step;
 
-use kasmforge_digest::{Digest, Field, KeyHasher, StepKey};
+use kasmforge_digest::{Digest, KeyHasher, StepKey};
 use kasmforge_lock::{Lock, Package};
 use kasmforge_spec::{Debconf, Slim, Workspace};
+
+use step::StepMaker;
+pub use step::{Input, Step};
 
 /// Versions of the steps' code. Whoever changes what a step makes of the same inputs raises its
 /// number; every image made from then on is made anew.
 const UNPACK: &str = "unpack 1";
-const LAYER: &str = "layer 1";
-const CONFIGURE: &str = "configure 2";
-const FINISH: &str = "finish 1";
-const IMAGE: &str = "image 1";
+const LAYER: &str = "layer 2";
+const CONFIGURE: &str = "configure 3";
+const STATE: &str = "state 2";
+const FILES: &str = "files 2";
+const IMAGE: &str = "image 2";
 
 /// All steps that make one image.
 #[derive(Debug, Clone)]
@@ -51,17 +58,10 @@ pub struct Stage {
     pub layers: Vec<Layer>,
     /// Running the scripts of the stage's packages.
     pub configure: Step,
-    /// Laying ids, files, users and services over the configured stage.
-    pub finish: Step,
-}
-
-/// A step: its key, and the named inputs it is made of.
-#[derive(Debug, Clone)]
-pub struct Step {
-    /// The key.
-    pub key: StepKey,
-    /// What it was made from.
-    pub fields: Vec<Field>,
+    /// The layer of what the scripts made.
+    pub state: Step,
+    /// The layer of what the definition lays on top: files, users, services.
+    pub files: Step,
 }
 
 /// Unpacking one .deb.
@@ -76,8 +76,8 @@ pub struct Unpack {
 /// One layer of packages.
 #[derive(Debug, Clone)]
 pub struct Layer {
-    /// The key: a function of its packages and of what is left out of them.
-    pub key: StepKey,
+    /// The step: a function of its packages and of what is left out of them.
+    pub step: Step,
     /// The source packages it is for.
     pub sources: Vec<String>,
     /// Indexes into [`Stage::packages`].
@@ -88,12 +88,12 @@ pub struct Layer {
 #[derive(Debug, Clone)]
 pub struct Inputs {
     /// For each stage: everything that is laid over its packages (files with their contents, users,
-    /// services).
-    pub finish: Vec<Digest>,
+    /// services), each part by its digest and in words.
+    pub finish: Vec<Vec<(Digest, String)>>,
     /// The names and versions of the rules that configured stages are normalised by.
-    pub rules: String,
-    /// The image's configuration.
-    pub image: Digest,
+    pub rules: Vec<String>,
+    /// The image's configuration and names, a text for each member.
+    pub image: Vec<String>,
     /// The image's time, in seconds since 1970.
     pub created: i64,
 }
@@ -120,7 +120,7 @@ impl Plan {
         inputs: &Inputs,
     ) -> Result<Self, NotLocked> {
         let mut stages: Vec<Stage> = Vec::new();
-        for (stage, finish) in workspace.stages.iter().zip(&inputs.finish) {
+        for (stage, definition) in workspace.stages.iter().zip(&inputs.finish) {
             let locked = lock
                 .workspace(&stage.name, architecture)
                 .ok_or_else(|| NotLocked {
@@ -136,28 +136,48 @@ impl Plan {
                 })
                 .collect();
             let slim = slim_text(&stage.slim);
-            let below = stages.last().map(|stage| stage.configure.key);
-            let configure = step(
-                configure_fields(below, &packages, &slim, &stage.packages.debconf)
-                    .field("rules", &inputs.rules),
-            );
-            let finish = step(
-                KeyHasher::new(FINISH)
-                    .step("configured", configure.key)
-                    .list("ids", ids(lock))
-                    .digest("definition", *finish),
-            );
-            let layers = layer_steps(lock, &packages, &locked.layers, &slim);
+            let below = stages.last();
+            let unpacked = packages.iter().map(|one| named(lock, one));
+            let configure = StepMaker::new(CONFIGURE, format!("configure {}", stage.name))
+                .step("below", below.map(|below| &below.configure))
+                .list("packages", unpacked)
+                .text("slim", &slim)
+                .list("debconf", answers(&stage.packages.debconf))
+                .list("rules", inputs.rules.iter().map(itself))
+                .finish();
+            let layers = layer_steps(lock, &stage.name, &packages, &locked.layers, &slim);
+            let state = StepMaker::new(STATE, format!("state {}", stage.name))
+                .step("below", below.map(|below| &below.files))
+                .list("layers", layers.iter().map(|layer| told(&layer.step)))
+                .step("configured", Some(&configure))
+                .list("ids", ids(lock))
+                .finish();
+            let files = StepMaker::new(FILES, format!("files {}", stage.name))
+                .step("below", below.map(|below| &below.files))
+                .step("configured", Some(&configure))
+                .list("ids", ids(lock))
+                .list("definition", definition.iter().map(part))
+                .finish();
             stages.push(Stage {
                 name: stage.name.clone(),
                 packages,
                 layers,
                 configure,
-                finish,
+                state,
+                files,
             });
         }
         let image = image_step(&stages, inputs);
         Ok(Self { stages, image })
+    }
+
+    /// Every step but the unpacking of packages, in the order they are done.
+    pub fn steps(&self) -> impl Iterator<Item = &Step> {
+        let stages = self.stages.iter().flat_map(|stage| {
+            let layers = stage.layers.iter().map(|layer| &layer.step);
+            layers.chain([&stage.configure, &stage.state, &stage.files])
+        });
+        stages.chain([&self.image])
     }
 }
 
@@ -167,52 +187,59 @@ pub fn unpack_key(package: &Package) -> StepKey {
     KeyHasher::new(UNPACK).digest("deb", package.sha256).key()
 }
 
-fn step(hasher: KeyHasher) -> Step {
-    let (key, fields) = hasher.finish();
-    Step { key, fields }
+/// A package for a list of inputs: its key, and its name and version in words.
+fn named(lock: &Lock, unpack: &Unpack) -> ([u8; 32], String) {
+    let package = &lock.packages[unpack.package];
+    let words = format!("{} {}", package.name, package.version);
+    (*unpack.key.digest().as_bytes(), words)
 }
 
-fn configure_fields(
-    below: Option<StepKey>,
+fn itself(text: &String) -> (&str, String) {
+    (text, text.clone())
+}
+
+fn part((digest, words): &(Digest, String)) -> ([u8; 32], String) {
+    (*digest.as_bytes(), words.clone())
+}
+
+fn told(step: &Step) -> ([u8; 32], String) {
+    (*step.key.digest().as_bytes(), step.name.clone())
+}
+
+fn answers(debconf: &[Debconf]) -> impl Iterator<Item = (String, String)> {
+    debconf.iter().map(|one| {
+        let parts = [&one.package, &one.question, &one.kind, &one.value].map(|part| part.as_str());
+        (parts.join("\0"), parts.join(" "))
+    })
+}
+
+fn layer_steps(
+    lock: &Lock,
+    stage: &str,
     packages: &[Unpack],
+    groups: &[Vec<String>],
     slim: &str,
-    debconf: &[Debconf],
-) -> KeyHasher {
-    let answers = debconf.iter().map(|one| {
-        format!(
-            "{}\0{}\0{}\0{}",
-            one.package, one.question, one.kind, one.value
-        )
-    });
-    let below = below.map_or(Vec::new(), |key| key.digest().as_bytes().to_vec());
-    KeyHasher::new(CONFIGURE)
-        .field("below", below)
-        .list(
-            "packages",
-            packages.iter().map(|one| *one.key.digest().as_bytes()),
-        )
-        .field("slim", slim)
-        .list("debconf", answers)
-}
-
-fn layer_steps(lock: &Lock, packages: &[Unpack], groups: &[Vec<String>], slim: &str) -> Vec<Layer> {
+) -> Vec<Layer> {
     let mut layers: Vec<Layer> = groups
         .iter()
         .map(|sources| {
             let members: Vec<usize> = (0..packages.len())
                 .filter(|&at| sources.contains(&lock.packages[packages[at].package].source))
                 .collect();
-            let key = KeyHasher::new(LAYER)
+            let first = sources.first().map_or("", String::as_str);
+            let more = match sources.len() {
+                0 | 1 => String::new(),
+                all => format!(" and {} more", all - 1),
+            };
+            let step = StepMaker::new(LAYER, format!("layer {stage}: {first}{more}"))
                 .list(
                     "packages",
-                    members
-                        .iter()
-                        .map(|&at| *packages[at].key.digest().as_bytes()),
+                    members.iter().map(|&at| named(lock, &packages[at])),
                 )
-                .field("slim", slim)
-                .key();
+                .text("slim", slim)
+                .finish();
             Layer {
-                key,
+                step,
                 sources: sources.clone(),
                 packages: members,
             }
@@ -224,30 +251,30 @@ fn layer_steps(lock: &Lock, packages: &[Unpack], groups: &[Vec<String>], slim: &
 
 fn image_step(stages: &[Stage], inputs: &Inputs) -> Step {
     let layers = stages.iter().flat_map(|stage| {
-        let packages = stage.layers.iter().map(|layer| layer.key);
-        packages.chain([stage.configure.key, stage.finish.key])
+        let packages = stage.layers.iter().map(|layer| told(&layer.step));
+        packages.chain([told(&stage.state), told(&stage.files)])
     });
-    step(
-        KeyHasher::new(IMAGE)
-            .list("layers", layers.map(|key| *key.digest().as_bytes()))
-            .digest("configuration", inputs.image)
-            .field("created", inputs.created.to_le_bytes()),
-    )
+    StepMaker::new(IMAGE, "image".into())
+        .list("layers", layers)
+        .list("configuration", inputs.image.iter().map(itself))
+        .list(
+            "created",
+            [(inputs.created.to_le_bytes(), inputs.created.to_string())],
+        )
+        .finish()
 }
 
 /// The locked ids, as a list for a key.
-fn ids(lock: &Lock) -> Vec<String> {
-    let users = lock
-        .ids
-        .users
-        .iter()
-        .map(|(name, id)| format!("user {name} {id}"));
-    let groups = lock
-        .ids
-        .groups
-        .iter()
-        .map(|(name, id)| format!("group {name} {id}"));
-    users.chain(groups).collect()
+fn ids(lock: &Lock) -> Vec<(String, String)> {
+    let users = lock.ids.users.iter().map(|one| ("user", one));
+    let groups = lock.ids.groups.iter().map(|one| ("group", one));
+    users
+        .chain(groups)
+        .map(|(kind, (name, id))| {
+            let text = format!("{kind} {name} {id}");
+            (text.clone(), text)
+        })
+        .collect()
 }
 
 /// What is left out, as a text that differs exactly when it does.

@@ -5,6 +5,7 @@
 //! hold is that [`process::fork`] wants a process of one thread; the inner half never starts a
 //! second one.
 
+pub(crate) mod lease;
 pub(crate) mod memory;
 pub(crate) mod process;
 pub(crate) mod seccomp;

@@ -28,22 +28,24 @@ impl Stage<'_> {
                 .map(|entry| tree.insert(path(at), entry))
         };
         let old = match self.below {
-            Some(below) => pool.read(&below.tree, &path("var/lib/dpkg/status"))?,
+            Some(below) => pool.text(&below.tree, &path("var/lib/dpkg/status"))?,
             None => None,
         };
         let old = String::from_utf8_lossy(&old.unwrap_or_default()).into_owned();
-        let own: Vec<&Package> = self.packages.iter().collect();
-        put("var/lib/dpkg/status", 0o644, &database::status(&old, &own))?;
-        let before = self.below.map_or(&[][..], |below| &below.packages);
-        let before_triggers = Triggers::of(before);
-        let own_triggers = Triggers::of(own.iter().copied());
-        let all = Triggers::of(before.iter().chain(self.packages));
+        put(
+            "var/lib/dpkg/status",
+            0o644,
+            &database::status(&old, self.packages),
+        )?;
+        let before_triggers = Triggers::of(self.before.iter().copied());
+        let own_triggers = Triggers::of(self.packages.iter().copied());
+        let all = Triggers::of(self.before.iter().chain(self.packages).copied());
         put("var/lib/dpkg/triggers/File", 0o644, &all.file_text())?;
         for (name, interested) in &all.named {
             let lines: String = interested.iter().map(|who| format!("{who}\n")).collect();
             put(&format!("var/lib/dpkg/triggers/{name}"), 0o644, &lines)?;
         }
-        let pending = own_triggers.unincorporated(&before_triggers, &own);
+        let pending = own_triggers.unincorporated(&before_triggers, self.packages);
         put("var/lib/dpkg/triggers/Unincorp", 0o644, &pending)?;
         put("var/lib/dpkg/info/format", 0o644, "1\n")?;
         if self.below.is_none() {
@@ -51,7 +53,8 @@ impl Stage<'_> {
                 put(&format!("var/lib/dpkg/{name}"), 0o644, "")?;
             }
         }
-        let foreign: std::collections::BTreeSet<&str> = before
+        let foreign: std::collections::BTreeSet<&str> = self
+            .before
             .iter()
             .chain(self.packages)
             .map(|package| package.architecture.as_str())
@@ -105,7 +108,7 @@ impl Stage<'_> {
         let list = package.list.iter().filter(|shown| keeps(shown));
         put("list", list.map(|shown| format!("{shown}\n")).collect())?;
         let sums = path(&format!("var/lib/dpkg/info/{}.md5sums", package.stem));
-        if let Some(bytes) = pool.read(&package.tree, &sums)? {
+        if let Some(bytes) = pool.text(&package.tree, &sums)? {
             let text = String::from_utf8_lossy(&bytes).into_owned();
             let lines = text.lines().filter(|line| {
                 line.split_once(char::is_whitespace)

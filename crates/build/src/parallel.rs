@@ -1,0 +1,88 @@
+//! Work shared among threads of its own.
+//!
+//! Not a global pool: writing layers in the background must never hold up the farm of a stage, whose
+//! scripts are what everybody waits for. How many threads there are changes no outcome.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+/// As many threads as there are processors.
+pub(crate) fn processors() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Does something with each item, first come first served, on so many threads; stops at the first
+/// failure. Outcomes come in the order of the items.
+pub(crate) fn try_map<T: Sync, R: Send, E: Send>(
+    threads: usize,
+    items: &[T],
+    work: impl Fn(&T) -> Result<R, E> + Sync,
+) -> Result<Vec<R>, E> {
+    let next = AtomicUsize::new(0);
+    let failed = AtomicBool::new(false);
+    let outcomes: Mutex<Vec<(usize, Result<R, E>)>> = Mutex::new(Vec::new());
+    let run = || {
+        let mut own = Vec::new();
+        while !failed.load(Ordering::Relaxed) {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some(item) = items.get(index) else { break };
+            let outcome = work(item);
+            if outcome.is_err() {
+                failed.store(true, Ordering::Relaxed);
+            }
+            own.push((index, outcome));
+        }
+        outcomes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend(own);
+    };
+    thread::scope(|scope| {
+        for _ in 1..threads.clamp(1, items.len().max(1)) {
+            scope.spawn(run);
+        }
+        run();
+    });
+    let mut outcomes = outcomes
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner);
+    outcomes.sort_by_key(|(index, _)| *index);
+    outcomes.into_iter().map(|(_, outcome)| outcome).collect()
+}
+
+/// [`try_map`] for work without an outcome, in handfuls: for many small items.
+pub(crate) fn try_each<T: Sync, E: Send>(
+    items: &[T],
+    work: impl Fn(&T) -> Result<(), E> + Sync,
+) -> Result<(), E> {
+    /// How many items a thread takes at once.
+    const HANDFUL: usize = 256;
+    let handfuls: Vec<&[T]> = items.chunks(HANDFUL).collect();
+    try_map(processors(), &handfuls, |handful| {
+        handful.iter().try_for_each(&work)
+    })
+    .map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outcomes_keep_the_order_of_items() {
+        let items: Vec<u32> = (0..1000).collect();
+        let doubled = try_map(4, &items, |item| Ok::<_, ()>(item * 2)).expect("no failure");
+        assert_eq!(
+            doubled,
+            items.iter().map(|item| item * 2).collect::<Vec<_>>()
+        );
+    }
+
+    #[test]
+    fn a_failure_is_told() {
+        let items = [1, 2, 3];
+        let failed = try_each(&items, |item| if *item == 2 { Err("two") } else { Ok(()) });
+        assert_eq!(failed, Err("two"));
+    }
+}
