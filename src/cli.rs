@@ -152,9 +152,47 @@ pub(crate) struct Build {
     /// Where the link to the image archive is made [default: `result` in the project].
     #[arg(long, value_name = "PATH")]
     pub(crate) result: Option<PathBuf>,
+    /// Also writes the image to this place.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) output: Option<PathBuf>,
+    /// As what.
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        default_value = "archive",
+        requires = "output"
+    )]
+    pub(crate) format: OutputFormat,
+    /// How its layers are compressed.
+    #[arg(long, value_name = "HOW", default_value = "none", requires = "output")]
+    pub(crate) compression: OutputCompression,
     /// Says which inputs of which steps changed since the last build.
     #[arg(long)]
     pub(crate) explain: bool,
+}
+
+/// What an image is written out as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OutputFormat {
+    /// One tar for all engines and tools, as `result` is.
+    Archive,
+    /// A tar that is an OCI layout.
+    OciArchive,
+    /// A tar as `docker save` writes it.
+    DockerArchive,
+    /// A folder that is an OCI layout.
+    OciDir,
+}
+
+/// How layers are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OutputCompression {
+    /// Not at all: what engines load fastest.
+    None,
+    /// What every registry and engine reads.
+    Gzip,
+    /// Smaller and faster; engines before Docker 23 cannot read it.
+    Zstd,
 }
 
 #[derive(Debug, Args)]

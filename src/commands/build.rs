@@ -7,13 +7,15 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use anyhow::Context as _;
-use kasmforge_build::{BuildError, Built, Request, build, remember};
+use kasmforge_build::{
+    BuildError, Built, Compression, Exported, Format, Request, build, export, remember,
+};
 use kasmforge_lock::Lock;
 use kasmforge_spec::Workspace;
 use serde_json::{Value, json};
 
 use super::{Context, architecture, plan};
-use crate::cli::Build;
+use crate::cli::{Build, OutputCompression, OutputFormat};
 use crate::exit;
 use crate::fetching::{self, Fetching, Gone};
 use crate::locking::{Change, Locking};
@@ -31,6 +33,8 @@ pub(crate) fn run(wanted: &Build, context: &Context, printer: &Printer) -> anyho
 pub(super) struct Made {
     pub(super) built: Built,
     link: PathBuf,
+    /// What it was written out as besides.
+    output: Option<Exported>,
     seconds: f64,
 }
 
@@ -72,9 +76,11 @@ pub(super) fn make(wanted: &Build, context: &Context, printer: &Printer) -> anyh
     // Noted before it is made, so that no build ever takes an archive from under it.
     context.store.note_link(&link)?;
     relink(&link, &built.archive)?;
+    let output = write_out(wanted, &built, printer)?;
     Ok(Made {
         built,
         link,
+        output,
         seconds: started.elapsed().as_secs_f64(),
     })
 }
@@ -240,6 +246,32 @@ fn relink(link: &Path, archive: &Path) -> anyhow::Result<()> {
     std::fs::rename(&temporary, link).with_context(failed)
 }
 
+/// Writes the image out, where that was asked for.
+fn write_out(wanted: &Build, built: &Built, printer: &Printer) -> anyhow::Result<Option<Exported>> {
+    let Some(output) = &wanted.output else {
+        return Ok(None);
+    };
+    let format = match wanted.format {
+        OutputFormat::Archive => Format::Archive,
+        OutputFormat::OciArchive => Format::OciArchive,
+        OutputFormat::DockerArchive => Format::DockerArchive,
+        OutputFormat::OciDir => Format::OciFolder,
+    };
+    let compression = match wanted.compression {
+        OutputCompression::None => Compression::None,
+        OutputCompression::Gzip => Compression::Gzip,
+        OutputCompression::Zstd => Compression::Zstd,
+    };
+    let written = export(built, output, format, compression)?;
+    printer.say(&format!(
+        "{}  {}  {}",
+        written.path.display(),
+        written.digest,
+        bytes(written.size)
+    ));
+    Ok(Some(written))
+}
+
 /// What was built, in words.
 pub(super) fn told(made: &Made) -> String {
     let Made { built, seconds, .. } = made;
@@ -262,6 +294,7 @@ pub(super) fn json(made: &Made) -> Value {
     let Made {
         built,
         link,
+        output,
         seconds,
     } = made;
     let layers: Vec<_> = built
@@ -290,6 +323,7 @@ pub(super) fn json(made: &Made) -> Value {
         "size": size(built),
         "reused": built.reused,
         "layers": layers,
+        "output": output,
         "differences": built.differences,
         "seconds": seconds,
     })

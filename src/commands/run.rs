@@ -10,7 +10,7 @@ use notify::{RecursiveMode, Watcher as _};
 use serde_json::json;
 
 use super::{Context, build, engine, load, upgrade};
-use crate::cli::{Build, EngineArguments, Locking};
+use crate::cli::{Build, EngineArguments, Locking, OutputCompression, OutputFormat};
 use crate::exit;
 use crate::printer::Printer;
 
@@ -63,6 +63,9 @@ fn once(wanted: &Run, context: &Context, printer: &Printer) -> anyhow::Result<()
             locking: wanted.locking.clone(),
             vendored: None,
             result: None,
+            output: None,
+            format: OutputFormat::Archive,
+            compression: OutputCompression::None,
             explain: false,
         },
         context,

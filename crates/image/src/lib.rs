@@ -28,6 +28,40 @@ pub struct Layer {
     pub created_by: String,
 }
 
+/// How a layer's tar is stored.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Compression {
+    /// As it is: the blob is what the diff ID names.
+    #[default]
+    None,
+    /// gzip (RFC 1952).
+    Gzip,
+    /// Zstandard (RFC 8878). Engines before Docker 23 cannot read it.
+    Zstd,
+}
+
+/// A layer as it is stored: what a manifest names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Blob {
+    /// The digest of the stored bytes.
+    pub digest: Digest,
+    /// Their number.
+    pub size: u64,
+    /// How they are compressed.
+    pub compression: Compression,
+}
+
+impl From<&Layer> for Blob {
+    fn from(layer: &Layer) -> Self {
+        Self {
+            digest: layer.diff_id,
+            size: layer.size,
+            compression: Compression::None,
+        }
+    }
+}
+
 /// How containers of the image run.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Configuration {
@@ -112,7 +146,24 @@ impl Image {
         created: i64,
     ) -> Result<Self, DescribeError> {
         let config = config_document(configuration, layers, architecture, created)?;
-        let manifest = manifest_document(&config, layers)?;
+        let blobs: Vec<Blob> = layers.iter().map(Blob::from).collect();
+        let annotations = annotations(configuration, created);
+        Self::assemble(config, &blobs, references, architecture, &annotations)
+    }
+
+    /// Puts the documents together for layers stored in any way; the configuration stays the same,
+    /// since it names them by their uncompressed tars.
+    ///
+    /// # Errors
+    /// As [`Image::describe`].
+    pub fn assemble(
+        config: Document,
+        blobs: &[Blob],
+        references: &[Reference],
+        architecture: &str,
+        annotations: &BTreeMap<String, String>,
+    ) -> Result<Self, DescribeError> {
+        let manifest = manifest_document(&config, blobs, annotations)?;
         let platform = json!({ "architecture": go_architecture(architecture), "os": "linux" });
         let manifests: Vec<Value> = references
             .iter()
@@ -139,7 +190,7 @@ impl Image {
         let docker_manifest = canonical(&json!([{
             "Config": blob(&config.digest),
             "RepoTags": references.iter().map(Reference::familiar).collect::<Vec<_>>(),
-            "Layers": layers.iter().map(|layer| blob(&layer.diff_id)).collect::<Vec<_>>(),
+            "Layers": blobs.iter().map(|layer| blob(&layer.digest)).collect::<Vec<_>>(),
         }]));
         let layout = canonical(&json!({ "imageLayoutVersion": "1.0.0" }));
         Ok(Self {
@@ -152,10 +203,14 @@ impl Image {
     }
 }
 
-fn document(bytes: Vec<u8>) -> Document {
-    Document {
-        digest: Digest::of(&bytes),
-        bytes,
+impl Document {
+    /// A document of these bytes.
+    #[must_use]
+    pub fn of(bytes: Vec<u8>) -> Self {
+        Self {
+            digest: Digest::of(&bytes),
+            bytes,
+        }
     }
 }
 
@@ -175,9 +230,7 @@ fn config_document(
     architecture: &str,
     created: i64,
 ) -> Result<Document, DescribeError> {
-    let created = jiff::Timestamp::from_second(created)
-        .unwrap_or(jiff::Timestamp::UNIX_EPOCH)
-        .to_string();
+    let created = rfc3339(created);
     let mut config = oci::ConfigBuilder::default();
     if let Some(user) = &configuration.user {
         config = config.user(user.clone());
@@ -238,7 +291,7 @@ fn config_document(
     if let Some(check) = &configuration.healthcheck {
         value["config"]["Healthcheck"] = healthcheck(check);
     }
-    Ok(document(canonical(&value)))
+    Ok(Document::of(canonical(&value)))
 }
 
 /// Docker's health check; times are in nanoseconds there.
@@ -256,22 +309,41 @@ fn healthcheck(check: &Healthcheck) -> Value {
     })
 }
 
-fn manifest_document(config: &Document, layers: &[Layer]) -> Result<Document, DescribeError> {
+/// What a manifest says of the image besides its parts: the labels that OCI names, and its time.
+fn annotations(configuration: &Configuration, created: i64) -> BTreeMap<String, String> {
+    const OCI: &str = "org.opencontainers.image.";
+    let mut annotations: BTreeMap<String, String> = configuration
+        .labels
+        .iter()
+        .filter(|(name, _)| name.starts_with(OCI))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
+    annotations
+        .entry(format!("{OCI}created"))
+        .or_insert_with(|| rfc3339(created));
+    annotations
+}
+
+fn manifest_document(
+    config: &Document,
+    blobs: &[Blob],
+    annotations: &BTreeMap<String, String>,
+) -> Result<Document, DescribeError> {
     let digest = |digest: &Digest| oci::Digest::try_from(digest.to_string());
     let described = oci::Descriptor::new(
         oci::MediaType::ImageConfig,
         config.bytes.len() as u64,
         digest(&config.digest)?,
     );
-    let layers: Vec<oci::Descriptor> = layers
+    let layers: Vec<oci::Descriptor> = blobs
         .iter()
-        .map(|layer| {
-            let digest = digest(&layer.diff_id)?;
-            Ok(oci::Descriptor::new(
-                oci::MediaType::ImageLayer,
-                layer.size,
-                digest,
-            ))
+        .map(|blob| {
+            let kind = match blob.compression {
+                Compression::None => oci::MediaType::ImageLayer,
+                Compression::Gzip => oci::MediaType::ImageLayerGzip,
+                Compression::Zstd => oci::MediaType::ImageLayerZstd,
+            };
+            Ok(oci::Descriptor::new(kind, blob.size, digest(&blob.digest)?))
         })
         .collect::<Result<_, oci_spec::OciSpecError>>()?;
     let manifest = oci::ImageManifestBuilder::default()
@@ -279,9 +351,21 @@ fn manifest_document(config: &Document, layers: &[Layer]) -> Result<Document, De
         .media_type(oci::MediaType::ImageManifest)
         .config(described)
         .layers(layers)
+        .annotations(
+            annotations
+                .clone()
+                .into_iter()
+                .collect::<std::collections::HashMap<_, _>>(),
+        )
         .build()?;
     let value = serde_json::to_value(&manifest).map_err(oci_spec::OciSpecError::SerDe)?;
-    Ok(document(canonical(&value)))
+    Ok(Document::of(canonical(&value)))
+}
+
+fn rfc3339(seconds: i64) -> String {
+    jiff::Timestamp::from_second(seconds)
+        .unwrap_or(jiff::Timestamp::UNIX_EPOCH)
+        .to_string()
 }
 
 /// The one form of a JSON value: object members sorted by name, no blanks.
