@@ -143,7 +143,7 @@ impl Plan {
                 .list("packages", unpacked)
                 .text("slim", &slim)
                 .list("debconf", answers(&stage.packages.debconf))
-                .list("rules", inputs.rules.iter().map(itself))
+                .list("rules", inputs.rules.iter().map(|text| itself(text)))
                 .finish();
             let layers = layer_steps(lock, &stage.name, &packages, &locked.layers, &slim);
             let state = StepMaker::new(STATE, format!("state {}", stage.name))
@@ -194,8 +194,8 @@ fn named(lock: &Lock, unpack: &Unpack) -> ([u8; 32], String) {
     (*unpack.key.digest().as_bytes(), words)
 }
 
-fn itself(text: &String) -> (&str, String) {
-    (text, text.clone())
+fn itself(text: &str) -> (&str, String) {
+    (text, text.to_owned())
 }
 
 fn part((digest, words): &(Digest, String)) -> ([u8; 32], String) {
@@ -256,7 +256,10 @@ fn image_step(stages: &[Stage], inputs: &Inputs) -> Step {
     });
     StepMaker::new(IMAGE, "image".into())
         .list("layers", layers)
-        .list("configuration", inputs.image.iter().map(itself))
+        .list(
+            "configuration",
+            inputs.image.iter().map(|text| itself(text)),
+        )
         .list(
             "created",
             [(inputs.created.to_le_bytes(), inputs.created.to_string())],
