@@ -184,8 +184,8 @@ pub(super) fn bring(wanted: Bringing<'_>) -> anyhow::Result<()> {
     }
     if how.locked && lock.render() != before.render() {
         anyhow::bail!(
-            "kasmforge.lock would change, and --locked forbids it: it has workspaces that no \
-             definition makes any more; run `kasmforge lock` and commit it"
+            "kasmforge.lock would change, and --locked forbids it: it has workspaces or \
+             downloads that no definition names any more; run `kasmforge lock` and commit it"
         );
     }
     let written = context.project.write_lock(&lock)?;

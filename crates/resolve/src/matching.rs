@@ -34,7 +34,7 @@ fn accepts(atom: &Atom, version: Option<&Version>) -> bool {
 
 /// The packages of the atom's own name that satisfy it, those of one's own architecture first; of
 /// each architecture the best first.
-pub(crate) fn named<'u>(universe: &'u Universe, atom: &Atom, architecture: u16) -> Vec<PackageId> {
+pub(crate) fn named(universe: &Universe, atom: &Atom, architecture: u16) -> Vec<PackageId> {
     let Some(name) = universe.name(&atom.name) else {
         return Vec::new();
     };
