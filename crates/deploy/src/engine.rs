@@ -173,10 +173,11 @@ pub fn connect(host: Option<&str>, environment: &Environment) -> Result<Engine, 
     } else {
         Product::Docker
     };
-    let id = info
-        .id
-        .filter(|id| !id.is_empty())
-        .unwrap_or_else(|| endpoint.to_string());
+    // An engine's id alone is not enough: those of one machine, or of copies of it, share theirs.
+    let id = match (info.id, info.docker_root_dir) {
+        (Some(id), Some(root)) if !id.is_empty() => format!("{id} {name} {root}"),
+        _ => endpoint.to_string(),
+    };
     let about = About {
         product,
         version: version.version.unwrap_or_default(),

@@ -411,6 +411,8 @@ pub type Cause = Box<dyn std::error::Error + Send + Sync>;
 pub enum Danger {
     /// It is removed as soon as it stops (`--rm`).
     RemovedWhenStopped,
+    /// Podman starts it again although it was stopped, and cannot be told not to.
+    RestartedByPodman,
     /// Another container is bound to it and would be left without.
     SharedWith {
         /// The other container.
@@ -426,6 +428,11 @@ impl Danger {
             Self::RemovedWhenStopped => {
                 "it was started with --rm and vanishes when it stops, so it could not come back; \
                  stop it, then upgrade"
+                    .to_owned()
+            }
+            Self::RestartedByPodman => {
+                "Podman restarts it by its policy and cannot be told to leave it stopped; create it \
+                 with the restart policy `no`"
                     .to_owned()
             }
             Self::SharedWith { by, how } => format!(

@@ -4,7 +4,7 @@ use bollard::models::ContainerInspectResponse;
 
 use crate::container::{HostPort, summary_name};
 use crate::desktop::Desktop;
-use crate::engine::Engine;
+use crate::engine::{Engine, Product};
 use crate::error::Danger;
 use crate::ledger::Outgoing;
 use crate::settings::{Creation, Record};
@@ -50,6 +50,14 @@ impl Engine {
         };
         if old.host_config.as_ref().and_then(|host| host.auto_remove) == Some(true) {
             return danger(Danger::RemovedWhenStopped);
+        }
+        let policy = old
+            .host_config
+            .as_ref()
+            .and_then(|host| host.restart_policy.as_ref()?.name);
+        let restarted = policy.is_some_and(|name| !matches!(name.as_ref(), "" | "no"));
+        if self.about().product == Product::Podman && restarted {
+            return danger(Danger::RestartedByPodman);
         }
         let id = old.id.as_deref().unwrap_or_default();
         for summary in self.containers()? {

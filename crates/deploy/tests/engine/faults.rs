@@ -30,7 +30,11 @@ fn the_process_that_is_killed() {
     };
     let orders: Value = serde_json::from_str(&orders).expect("orders");
     let word = |name: &str| orders[name].as_str().expect("a word").to_owned();
-    let engine = connected(&word("host"));
+    let environment = Environment {
+        state: Some(word("state").into()),
+        ..Environment::default()
+    };
+    let engine = connect(Some(&word("host")), &environment).expect("the engine answers");
     let image = Loaded {
         reference: Reference::parse(&word("reference")).expect("a reference"),
         image_id: word("image").parse().expect("a digest"),
@@ -58,6 +62,7 @@ fn the_process_that_is_killed() {
 fn killed_at(step: Step, container: &str, image: &Loaded, port: u16) {
     let orders = json!({
         "host": host(),
+        "state": environment(&host()).state,
         "reference": image.reference.to_string(),
         "image": image.image_id.to_string(),
         "container": container,

@@ -1,0 +1,93 @@
+#!/usr/bin/env bash
+# Load, upgrade and every fault of crates/deploy/tests/engine against other engines than Debian's
+# Docker: a newer one with the containerd store, Podman's service, an engine behind ssh, and a containerd
+# without an engine. As root.
+#
+#   tests/engines.sh [newer|podman|ssh|containerd]...
+#
+# newer:      KASMFORGE_TEST_DOCKERD is a folder with a `dockerd` of version 25 or newer.
+# podman:     needs Debian's podman.
+# ssh:        needs openssh-server and the docker command.
+# containerd: needs containerd with ctr, and a workspace that has been built.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+work=$(mktemp -d)
+started=()
+finish() {
+    for process in "${started[@]}"; do kill "$process" 2>/dev/null || true; done
+    wait 2>/dev/null || true
+    rm -rf "$work" 2>/dev/null || true
+}
+trap finish EXIT
+tests=$(cargo test --workspace --test engine --no-run --message-format json 2>/dev/null |
+    sed -n 's/.*"executable":"\([^"]*\/engine-[0-9a-f]*\)".*/\1/p' | tail -1)
+until_there() { for _ in $(seq 100); do [ -S "$1" ] && return; sleep 0.1; done; echo "$1 did not come" >&2; return 1; }
+
+newer() {
+    PATH=$KASMFORGE_TEST_DOCKERD:$PATH KF_FLAGS="--feature containerd-snapshotter=true" "$tests" --test-threads=2
+}
+
+podman() {
+    # In a container of its own a machine may not raise these limits.
+    printf '[containers]\ndefault_ulimits = ["nofile=4096:4096", "nproc=8192:8192"]\n' >"$work/containers.conf"
+    CONTAINERS_CONF=$work/containers.conf command podman --root "$work/podman" --runroot "$work/podman-run" \
+        --cgroup-manager cgroupfs system service -t 0 "unix://$work/podman.sock" 2>"$work/podman.log" &
+    started+=($!)
+    until_there "$work/podman.sock"
+    # Desktops of these tests have a restart policy, which Podman cannot take away: images only.
+    for test in a_damaged_image a_connection_that_breaks; do
+        KASMFORGE_TEST_ENGINE_SOCKET=$work/podman.sock "$tests" --test-threads=1 "$test"
+    done
+}
+
+# An engine of Docker's at $work/docker.sock.
+engine() {
+    ip link add kfengines type bridge 2>/dev/null || true
+    ip addr add 10.212.9.1/24 dev kfengines 2>/dev/null || true
+    ip link set kfengines up
+    dockerd --host "unix://$work/docker.sock" --data-root "$work/docker" --exec-root "$work/exec" \
+        --pidfile "$work/dockerd.pid" --bridge kfengines --iptables=false --ip6tables=false \
+        --ip-masq=false >"$work/dockerd.log" 2>&1 &
+    started+=($!)
+    until_there "$work/docker.sock"
+}
+
+ssh() {
+    engine
+    ssh-keygen -q -t ed25519 -N '' -f "$work/host"
+    ssh-keygen -q -t ed25519 -N '' -f "$work/key"
+    cp "$work/key.pub" "$work/authorized"
+    mkdir -p /run/sshd
+    printf '%s\n' "Port 10922" "ListenAddress 127.0.0.1" "HostKey $work/host" \
+        "AuthorizedKeysFile $work/authorized" "StrictModes no" "UsePAM no" >"$work/sshd_config"
+    /usr/sbin/sshd -D -f "$work/sshd_config" 2>"$work/sshd.log" &
+    started+=($!)
+    # ssh is told of key and port in the way it is told of anything: by its own configuration.
+    mkdir "$work/bin"
+    printf '#!/bin/sh\nexec /usr/bin/ssh -i %s -o UserKnownHostsFile=%s -o StrictHostKeyChecking=no "$@"\n' \
+        "$work/key" "$work/known" >"$work/bin/ssh"
+    chmod +x "$work/bin/ssh"
+    sleep 1
+    for test in a_desktop_is_created a_damaged_image a_plan_touches; do
+        PATH=$work/bin:$PATH KASMFORGE_TEST_ENGINE_SOCKET=$work/docker.sock \
+            KASMFORGE_TEST_ENGINE_HOST="ssh://root@127.0.0.1:10922$work/docker.sock" \
+            "$tests" --test-threads=1 "$test"
+    done
+}
+
+containerd() {
+    command containerd --address "$work/containerd.sock" --root "$work/containerd" \
+        --state "$work/containerd-state" >"$work/containerd.log" 2>&1 &
+    started+=($!)
+    until_there "$work/containerd.sock"
+    host="containerd://$work/containerd.sock?tests"
+    cargo run --quiet -- load --host "$host"
+    cargo run --quiet -- load --host "$host" | grep 'already'
+    ctr --address "$work/containerd.sock" --namespace tests images check
+}
+
+[ $# -gt 0 ] || set -- newer podman ssh containerd
+for name in "$@"; do
+    echo "== $name"
+    "$name"
+done
