@@ -17,6 +17,8 @@ const USER: &str = "kasm_user";
 const PASSWORD: &str = "a-password-of-the-checks";
 /// The pause between two looks.
 const PAUSE: Duration = Duration::from_millis(300);
+/// How long windows are left to draw themselves before a picture is taken.
+const SETTLED: Duration = Duration::from_secs(5);
 /// How long a killed service may stay away.
 const COMEBACK: Duration = Duration::from_secs(60);
 
@@ -592,7 +594,7 @@ fn alive(trial: &Trial<'_>, victim: &Victim) -> Result<Vec<String>, Error> {
 /// A picture of the screen: by the image's own program, or by KasmVNC's API.
 fn screenshot(trial: &Trial<'_>) -> Result<Option<Vec<u8>>, Error> {
     // The last window has just opened; what is half drawn says little.
-    sleep(Duration::from_secs(3));
+    sleep(SETTLED);
     if let Ok(answer) = trial.exec(None, &["kasmforge-screenshot"])
         && answer.output.starts_with(b"\x89PNG")
     {

@@ -618,7 +618,7 @@ fn a_group_that_is_not_there_is_told_at_its_user() {
 fn an_image_user_that_is_nobody_is_told() {
     let project = desktop("[image]\nuser = \"anna\"\n");
     assert_snapshot!(told_after_locking(&project), @r#"
-    error: the image has no user `anna`, which [image] names
+    error: the image has no user `anna`; declare it in [[users]], or install the package that makes it
      --> workspaces/desktop.toml:6:8
       |
     6 | user = "anna"
@@ -632,6 +632,28 @@ fn an_image_user_that_is_nobody_is_told() {
 fn an_entry_point_that_is_not_there_is_told() {
     let project = desktop("[image]\nentrypoint = [\"/usr/bin/absent\"]\n");
     assert_snapshot!(told_after_locking(&project), @"error: the image has no /usr/bin/absent, which [image] entrypoint names");
+}
+
+/// At build, not at start: whatever a definition says will run.
+#[test]
+fn what_is_to_run_and_is_not_there_is_told() {
+    for (text, told) in [
+        (
+            "[image]\nworking-directory = \"/home/nobody\"\n",
+            "/home/nobody, which [image] working-directory names",
+        ),
+        (
+            "[[checks]]\nname = \"a\"\ncommand = [\"absent\"]\n",
+            "absent, which [[checks]] command names",
+        ),
+        (
+            "[[services]]\nname = \"a\"\ncommand = [\"sh\"]\nready = { command = [\"/bin/absent\"] }\n",
+            "/bin/absent, which [[services]] ready names",
+        ),
+    ] {
+        let told = format!("error: the image has no {told}");
+        assert_eq!(told_after_locking(&desktop(text)), told);
+    }
 }
 
 #[test]

@@ -9,9 +9,14 @@
 #               capabilities that a run by real root gives them (mmdebstrap in root mode)
 #   kills       200 builds killed at random instants leave a store that is valid, and a next build
 #               that gives the same image
+#   workspaces  each workspace of Debian alone is asked everything by `kasmforge checks` and opened in a
+#               real browser; screenshots and figures below target/test-output/workspaces
+#   kasmvnc     so is kasm-core, with KasmVNC's commands made here on top of TigerVNC
+#   languages   Japanese, Chinese, Korean and Arabic have fonts in a desktop; a screenshot
 #   fuzz        two hundred thousand mutations for each fuzz target, from another seed each day
 #
-# Needs root, a mirror of Debian, python3, and for `servers` mmdebstrap. Prints what it did; the exit
+# Needs root, a mirror of Debian, python3, for `servers` mmdebstrap, and for `kasmvnc` and `languages` a
+# Docker engine at DOCKER_HOST or where Docker has it. Prints what it did; the exit
 # status is the number of proofs that failed.
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -77,16 +82,70 @@ kills() {
         killed_at_random_instants -- --nocapture
 }
 
+workspaces() {
+    KASMFORGE_TEST_STORE=$KASMFORGE_STORE cargo test --release --test workspaces -- --ignored --nocapture
+}
+
+# A copy of the shipped workspaces, to change.
+copied() {
+    mkdir -p "$work/$1" target/test-output/workspaces
+    cp -r workspaces kasmforge.lock "$work/$1"
+}
+
+kasmvnc() {
+    copied kasmvnc
+    local port server status=0 digest
+    tests/kasmvnc/make-deb.sh "$work" || return 1
+    digest=$(sha256sum "$work/kasmvncserver.deb" | cut -d' ' -f1)
+    port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+    python3 -m http.server --directory "$work" --bind 127.0.0.1 "$port" >/dev/null 2>&1 &
+    server=$!
+    sed -i "s|^url = .*|url = \"http://127.0.0.1:$port/kasmvncserver.deb\"|; s|^sha256 = .*|sha256 = \"$digest\"|" \
+        "$work/kasmvnc/workspaces/modules/kasmvnc.toml"
+    "$kasmforge" -C "$work/kasmvnc" build kasm-core &&
+        "$kasmforge" -C "$work/kasmvnc" checks kasm-core || status=1
+    kill "$server"
+    return $status
+}
+
+languages() {
+    copied languages
+    cat >"$work/languages/workspaces/languages.toml" <<'EOF'
+extends = "xfce"
+use = ["modules/fonts-cjk", "modules/kiosk"]
+[packages]
+install = ["mousepad"]
+[[files]]
+target = "/usr/local/share/languages.txt"
+text = """
+日本語の文章です。
+这是中文。這是中文。
+한국어 문장입니다.
+هذه جملة عربية.
+"""
+[image.environment]
+START_COMMAND = "mousepad"
+PGREP = "mousepad"
+DEFAULT_ARGS = "/usr/local/share/languages.txt"
+[[checks]]
+name = "fonts for ja, zh, ko, ar"
+command = ["sh", "-c", "for language in ja zh-cn zh-tw ko ar; do fc-list \":lang=$language\" family | grep -q . || exit 1; done"]
+EOF
+    "$kasmforge" -C "$work/languages" build languages &&
+        "$kasmforge" -C "$work/languages" checks languages \
+            --screenshot target/test-output/workspaces/languages.png
+}
+
 fuzz() {
     KASMFORGE_FUZZ_RUNS=200000 KASMFORGE_FUZZ_SEED="$(date +%Y%m%d)" \
         cargo test --release --test fuzz
 }
 
 failed=0
-[ $# -gt 0 ] || set -- verify verify-700 servers kills fuzz
+[ $# -gt 0 ] || set -- verify verify-700 servers kills workspaces kasmvnc languages fuzz
 for name in "$@"; do
     case $name in
-    verify | verify-700 | servers | kills | fuzz) ;;
+    verify | verify-700 | servers | kills | workspaces | kasmvnc | languages | fuzz) ;;
     *) echo "there is no proof called $name" >&2; exit 2 ;;
     esac
     echo "== $name"

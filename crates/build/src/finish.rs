@@ -295,20 +295,19 @@ fn path(text: &str) -> TreePath {
     TreePath::new(text.as_bytes()).expect("paths in the code are clean")
 }
 
-/// Names in `[image]` that the finished tree must have: checked at build, not at start.
-pub(crate) fn missing_programs<'a>(
-    tree: &Tree,
-    commands: impl IntoIterator<Item = &'a str>,
-) -> Vec<&'a str> {
-    let commands: BTreeSet<&str> = commands.into_iter().collect();
-    commands
-        .into_iter()
-        .filter(|command| command.starts_with('/'))
-        .filter(|command| {
-            TreePath::new(command.as_bytes())
-                .ok()
-                .and_then(|at| tree.resolve(&at))
-                .is_none()
-        })
-        .collect()
+/// Whether a finished tree has the program a command begins with: checked at build, not at start.
+/// A name without a folder is looked for in those of `search`, a `PATH`.
+pub(crate) fn has_program(tree: &Tree, command: &str, search: &str) -> bool {
+    let there = |path: &str| {
+        TreePath::new(path.as_bytes())
+            .ok()
+            .is_some_and(|at| tree.resolve(&at).is_some())
+    };
+    if command.contains('/') {
+        // A relative path is relative to wherever the program will start: who knows.
+        return !command.starts_with('/') || there(command);
+    }
+    search
+        .split(':')
+        .any(|folder| there(&format!("{folder}/{command}")))
 }

@@ -9,7 +9,7 @@ use std::io;
 use std::path::Path;
 
 use kasmforge_lock::Ids;
-use kasmforge_spec::{Slim, Workspace};
+use kasmforge_spec::{Probe, Ready, Slim, Workspace};
 use kasmforge_tree::{Entry, Tree};
 
 use crate::accounts::{self, Accounts};
@@ -20,6 +20,9 @@ use crate::finish::{self, FinishError};
 use crate::merge::{self, Collision};
 use crate::unpack::Package;
 use crate::{BuildError, content};
+
+/// Where programs are looked for in an image that does not set `PATH`.
+const SEARCH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Everything the layers above the packages are made from.
 pub(crate) struct Layering<'a> {
@@ -122,43 +125,69 @@ impl Layering<'_> {
 
     /// Checks that what the definition names is in the image: at build, not at start.
     pub(crate) fn check(&self, tree: &Tree) -> Result<(), BuildError> {
-        let first = |command: &[String]| command.first().cloned();
         let image = &self.workspace.image;
-        let services = self.workspace.stages.last().map(|stage| &stage.services);
-        let named = [
-            ("[image] entrypoint", first(&image.entrypoint)),
-            (
-                "[image.healthcheck] command",
-                image.healthcheck.as_ref().and_then(|c| first(&c.command)),
-            ),
-        ]
-        .into_iter()
-        .chain(
-            services
-                .into_iter()
-                .flatten()
-                .map(|service| ("[[services]] command", first(&service.command))),
-        );
-        for (who, path) in named {
-            let Some(path) = path else { continue };
-            if !finish::missing_programs(tree, [path.as_str()]).is_empty() {
-                return Err(BuildError::MissingProgram { path, who });
+        let services = || {
+            let last = self.workspace.stages.last();
+            last.into_iter().flat_map(|stage| &stage.services)
+        };
+        let mut named: Vec<(&'static str, &[String])> =
+            vec![("[image] entrypoint", &image.entrypoint)];
+        if let Some(check) = &image.healthcheck {
+            named.push(("[image.healthcheck] command", &check.command));
+        }
+        for service in services() {
+            named.push(("[[services]] command", &service.command));
+            if let Some(Ready::Command(command)) = &service.ready {
+                named.push(("[[services]] ready", command));
             }
         }
-        let Some(user) = &image.user else {
-            return Ok(());
-        };
-        let name = user.value.split(':').next().unwrap_or_default();
-        if name.parse::<u32>().is_ok() {
+        for check in &self.workspace.checks {
+            if let Probe::Command(command) = &check.probe {
+                named.push(("[[checks]] command", command));
+            }
+        }
+        let search = image.environment.get("PATH").map_or(SEARCH, String::as_str);
+        for (who, command) in named {
+            let Some(program) = command.first() else {
+                continue;
+            };
+            if !finish::has_program(tree, program, search) {
+                return Err(BuildError::MissingProgram {
+                    path: program.clone(),
+                    who,
+                });
+            }
+        }
+        if let Some(folder) = &image.working_directory
+            && !finish::has_program(tree, folder, search)
+        {
+            return Err(BuildError::MissingProgram {
+                path: folder.clone(),
+                who: "[image] working-directory",
+            });
+        }
+        let users = image
+            .user
+            .iter()
+            .chain(services().filter_map(|service| service.user.as_ref()));
+        let by_name = users.filter_map(|user| {
+            let name = user.value.split(':').next().unwrap_or_default();
+            name.parse::<u32>().is_err().then_some((user, name))
+        });
+        let by_name: Vec<_> = by_name.collect();
+        if by_name.is_empty() {
             return Ok(());
         }
         let accounts = accounts(tree, self.pool).map_err(|source| FinishError::Keep {
             target: "/etc/passwd".into(),
             source,
         })?;
-        match accounts.uid(name) {
-            Some(_) => Ok(()),
-            None => Err(BuildError::MissingUser { name: user.clone() }),
+        match by_name
+            .into_iter()
+            .find(|(_, name)| accounts.uid(name).is_none())
+        {
+            Some((user, _)) => Err(BuildError::MissingUser { name: user.clone() }),
+            None => Ok(()),
         }
     }
 }

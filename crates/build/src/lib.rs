@@ -212,8 +212,8 @@ pub enum BuildError {
         /// The key of the definition.
         who: &'static str,
     },
-    /// The image's user is nobody.
-    #[error("the image has no user `{}`, which [image] names", name.value)]
+    /// The image's user, or a service's, is nobody.
+    #[error("the image has no user `{}`; declare it in [[users]], or install the package that makes it", name.value)]
     MissingUser {
         /// The name, and where it was written.
         name: Located<String>,

@@ -1,7 +1,7 @@
 //! In what order services start.
 
 use crate::diagnostic::{Diagnostic, listed, quoted};
-use crate::model::{Located, Service};
+use crate::model::{Located, Ready, Service};
 use crate::near::nearest;
 
 /// The services, each after those it waits for, and otherwise as they were given.
@@ -24,6 +24,8 @@ pub(crate) fn ordered(
         }
     }
 
+    diagnostics.extend(same_port(services));
+
     let mut order: Vec<usize> = Vec::with_capacity(services.len());
     loop {
         let next = (0..services.len()).find(|index| {
@@ -45,6 +47,29 @@ pub(crate) fn ordered(
         .into_iter()
         .map(|index| services[index].clone())
         .collect()
+}
+
+/// Complains of services that would be ready at one port: only one of them can have it.
+fn same_port(services: &[Service]) -> Vec<Diagnostic> {
+    let port = |service: &Service| match service.ready {
+        Some(Ready::Port(port)) => Some(port),
+        _ => None,
+    };
+    let again = services.iter().enumerate().filter_map(|(index, service)| {
+        let wanted = port(service)?;
+        let first = services[..index]
+            .iter()
+            .find(|other| port(other) == Some(wanted))?;
+        let message = format!(
+            "the services {} and {} are both ready at port {wanted}",
+            quoted(&first.name.value),
+            quoted(&service.name.value)
+        );
+        let diagnostic = Diagnostic::new(service.name.at.clone(), message, "only one can have it")
+            .related(first.name.at.clone(), format!("has port {wanted}"));
+        Some(diagnostic.help("give one of them another port"))
+    });
+    again.collect()
 }
 
 fn unknown(after: &Located<String>, names: &[&str]) -> Diagnostic {

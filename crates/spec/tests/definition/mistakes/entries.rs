@@ -184,6 +184,28 @@ after = ["xsever", "panel"]
 }
 
 #[test]
+fn one_port_for_two_services() {
+    let text = r#"[[services]]
+name = "api"
+command = ["api"]
+ready = { port = 3100 }
+[[services]]
+name = "web"
+command = ["web"]
+ready = { port = 6901 }
+[[services]]
+name = "worker"
+command = ["worker"]
+ready = { port = 3100 }
+"#;
+    insta::assert_snapshot!(wrong(text), @r"
+    workspaces/desktop.toml:10:8: the services `api` and `worker` are both ready at port 3100 (only one can have it)
+      workspaces/desktop.toml:2:8: has port 3100
+      help: give one of them another port
+    ");
+}
+
+#[test]
 fn archives_nobody_signs() {
     let text = r#"[[debian.archives]]
 name = "a"
