@@ -3,6 +3,10 @@
 use crate::bench::{Bench, PASSWORD};
 
 pub(crate) const CASES: &[(&str, fn(&Bench))] = &[
+    (
+        "kasmforge checks tells an image that holds from one that does not",
+        checks,
+    ),
     ("the image is configured as Kasm's are", image),
     ("users, paths and modes", paths),
     ("logins, files and sound", web),
@@ -617,5 +621,66 @@ fn secrets(bench: &Bench) {
     assert!(
         !one.inside("cat /proc/*/cmdline /proc/1/environ | tr '\\0' ' '")
             .contains(PASSWORD)
+    );
+}
+
+/// By reference, as any image is: ours holds; the same with another entry point and label does not.
+fn checks(bench: &Bench) {
+    let picture = bench.project.path().join("shot.png").display().to_string();
+    let told = bench.kasmforge(&[
+        "checks",
+        "--image",
+        "kasmforge/bench:latest",
+        "--screenshot",
+        &picture,
+    ]);
+    assert_eq!(told["passed"], true, "{told}");
+    assert!(std::fs::read(&picture).is_ok_and(|picture| picture.starts_with(b"\x89PNG")));
+
+    let desktop = bench.start(&["--env", "START_XFCE4=0"]);
+    let changes = [
+        "--change",
+        "ENTRYPOINT [\"false\"]",
+        "--change",
+        "LABEL com.kasmweb.image=no",
+        "--change",
+        "USER 0",
+    ];
+    let commit = [
+        &["commit"],
+        &changes[..],
+        &[&desktop.name, "kasmforge-tests/bad:latest"],
+    ]
+    .concat();
+    assert!(bench.docker(&commit).status.success());
+    let output = bench.try_kasmforge(&[
+        "checks",
+        "--image",
+        "kasmforge-tests/bad:latest",
+        "--within",
+        "10",
+    ]);
+    assert_eq!(output.status.code(), Some(1));
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON on stdout");
+    let lines = told["lines"].as_array().expect("lines");
+    let failed: Vec<&str> = lines
+        .iter()
+        .filter(|line| line["verdict"] == "fails")
+        .filter_map(|line| line["name"].as_str())
+        .collect();
+    for name in [
+        "label com.kasmweb.image=true",
+        "runs as uid 1000",
+        "answers over TLS on 6901",
+        "does not restart",
+    ] {
+        assert!(failed.contains(&name), "{name}: {failed:?}");
+    }
+    let output = bench.try_kasmforge(&["checks", "--image", "kasmforge-tests/absent"]);
+    let talk = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.code() == Some(1)
+            && talk.contains("the engine has no image `kasmforge-tests/absent`"),
+        "{talk}"
     );
 }
