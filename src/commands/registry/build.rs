@@ -1,10 +1,11 @@
 //! `kasmforge registry build`
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::bail;
 use kasmforge_kasm::registry::{self, Level, Schema};
-use kasmforge_spec::{Folder, REGISTRY};
+use kasmforge_spec::{Diagnostic, Files, Folder, Location, REGISTRY};
 use kasmforge_store::Store;
 use serde_json::json;
 
@@ -47,18 +48,8 @@ pub(super) fn run(wanted: &Build, global: &Global, printer: &Printer) -> anyhow:
     for (files, doubt) in &doubts {
         printer.doubt(files, doubt);
     }
-    if let Some(last) = mistakes.len().checked_sub(1) {
-        // Mistakes of several files, each shown in its own.
-        for (files, mistake) in &mistakes[..last] {
-            printer.mistake(files, mistake);
-        }
-        let (files, mistake) = mistakes.into_iter().next_back().expect("one is the last");
-        return Err(Mistakes {
-            files,
-            diagnostics: vec![mistake],
-            closing: NOTHING_WRITTEN,
-        }
-        .into());
+    if !mistakes.is_empty() {
+        return Err(together(&mistakes).into());
     }
     for (name, why) in &left_out {
         printer.say(&format!("{name} is not listed: {why}"));
@@ -118,6 +109,35 @@ pub(super) fn run(wanted: &Build, global: &Global, printer: &Printer) -> anyhow:
         "bytes": size,
     });
     Ok(printer.result(&text, &json)?)
+}
+
+/// The mistakes of several definitions, told as one report.
+fn together(mistakes: &[(Files, Diagnostic)]) -> Mistakes {
+    let mut files = Files::default();
+    let mut known = BTreeMap::new();
+    let mut moved = |of: &Files, at: &Location| Location {
+        file: *known
+            .entry(of.path(at.file).to_owned())
+            .or_insert_with(|| files.add(of.path(at.file), of.text(at.file))),
+        span: at.span.clone(),
+    };
+    let diagnostics = mistakes
+        .iter()
+        .map(|(of, mistake)| Diagnostic {
+            at: mistake.at.as_ref().map(|at| moved(of, at)),
+            related: mistake
+                .related
+                .iter()
+                .map(|(at, label)| (moved(of, at), label.clone()))
+                .collect(),
+            ..mistake.clone()
+        })
+        .collect();
+    Mistakes {
+        files,
+        diagnostics,
+        closing: NOTHING_WRITTEN,
+    }
 }
 
 fn absolute(path: PathBuf) -> PathBuf {
