@@ -4,8 +4,8 @@
 #
 #   benches/load-and-upgrade.sh [WORKSPACE]
 #
-# Needs: an engine (DOCKER_HOST or the default socket; the workspace's image and container in it are
-# removed), the docker command, jq, and a release build of kasmforge (made if absent). With
+# Needs: an engine (DOCKER_HOST or the default socket) that has no image of the workspace, or a cold load
+# is none (what was sent is in the table); the docker command, curl, jq, and a release build of kasmforge (made if absent). With
 # KASMFORGE_STORE packages outlive the run.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -21,8 +21,9 @@ container=kasmforge-bench
 image=kasmforge-bench/$workspace
 cleanup() {
     docker ps -aq --filter "name=^$container" | xargs -r docker rm -f >/dev/null 2>&1 || true
-    docker images -q "$image" "kasmforge-kept/$container" kasmforge-bench-docker | sort -u |
-        xargs -r docker rmi -f >/dev/null 2>&1 || true
+    for name in "$image" "kasmforge-kept/$container" kasmforge-bench-docker; do
+        docker images -q "$name" | sort -u | xargs -r docker rmi -f >/dev/null 2>&1 || true
+    done
     docker volume rm "$container-home" >/dev/null 2>&1 || true
     rm -rf "$work"
 }
@@ -31,7 +32,9 @@ cp -r workspaces "$work/"
 [ -f kasmforge.lock ] && cp kasmforge.lock "$work/"
 port=${PORT:-16901}
 definition=$work/workspaces/$workspace.toml
-echo one >"$work/workspaces/marker"
+# New to every store, whoever built before.
+marker() { printf '%s %s\n' "$1" "$RANDOM$RANDOM" >"$work/workspaces/marker"; }
+marker one
 # The marker is the file that changes; the names are the bench's own.
 sed -i -e '/^repository = /d; /^container = /d; /^ports = /d; /^volumes = /d' \
     -e "s|^\[image\]|[image]\nrepository = \"$image\"|" \
@@ -65,18 +68,18 @@ begun=$(now); kf load "$workspace" >"$work/load.json"; same=$(since "$begun")
 same_bytes=$(jq .bytes_sent "$work/load.json")
 
 echo "one top layer changed" >&2
-echo two >"$work/workspaces/marker"
+marker two
 kf build "$workspace" >"$work/build.json"
 layer=$(jq '[.layers[] | select(.reused | not) | .size] | add' "$work/build.json")
 begun=$(now); kf load "$workspace" >"$work/load.json"; top=$(since "$begun")
 top_bytes=$(jq .bytes_sent "$work/load.json")
-echo three >"$work/workspaces/marker"
+marker three
 kf build "$workspace" >/dev/null
 begun=$(now); archive | docker load -q >/dev/null; load_top=$(since "$begun")
 
 echo "upgrades" >&2
 kf upgrade "$workspace" >/dev/null
-echo four >"$work/workspaces/marker"
+marker four
 begun=$(now)
 kf run "$workspace" >"$work/run.json"
 all=$(since "$begun")

@@ -152,7 +152,7 @@ pub(crate) fn changes(old: &ContainerInspectResponse, wanted: &Desktop) -> Vec<S
 /// A size as a definition writes it: `512m`, `2g`, or in bytes.
 fn bytes(size: u64) -> String {
     for (unit, letter) in [(1 << 30, 'g'), (1 << 20, 'm'), (1 << 10, 'k')] {
-        if size >= unit && size % unit == 0 {
+        if size >= unit && size.is_multiple_of(unit) {
             return format!("{}{letter}", size / unit);
         }
     }
