@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Cold and warm builds of the shipped desktop beside `docker build` of a Dockerfile that installs the
-# same packages from the same mirror, in one run. Prints a table; passes or fails nothing.
+# same packages from the same mirror, and beside mmdebstrap making a tar of them, in one run. Prints a
+# table; passes or fails nothing.
 #
 #   benches/beside-docker-build.sh [WORKSPACE]
 #
@@ -72,10 +73,22 @@ run docker-cold docker build --quiet --no-cache --network host -t kasmforge-benc
 run cold "$kasmforge" -C "$work" --store "$work/store" build "$workspace"
 run nothing "$kasmforge" -C "$work" --store "$work/store" build "$workspace"
 run docker-nothing docker build --quiet --network host -t kasmforge-bench "$work/docker"
-printf '\n[[files]]\ntarget = "/etc/bench"\ntext = "one"\n' >>"$work/workspaces/$workspace.toml"
+definition=$work/workspaces/$workspace.toml
+printf '\n[[files]]\ntarget = "/etc/bench"\ntext = "one"\n' >>"$definition"
 run file "$kasmforge" -C "$work" --store "$work/store" build "$workspace"
 echo two >"$work/docker/file"
 run docker-file docker build --quiet --network host -t kasmforge-bench "$work/docker"
+# A package more, a small one without scripts, at the end of what the desktop asks for.
+sed -i '0,/^install = \[/s//install = ["tree", /' "$definition"
+run package "$kasmforge" -C "$work" --store "$work/store" build "$workspace"
+sed -i 's/--no-install-recommends /&tree /' "$work/docker/Dockerfile"
+run docker-package docker build --quiet --network host -t kasmforge-bench "$work/docker"
+# The same packages in a tar, from the same mirror, its file system that of the store.
+run mmdebstrap env TMPDIR="$work" mmdebstrap --quiet --variant=minbase \
+    --aptopt='Acquire::Check-Valid-Until "false"' --aptopt='APT::Install-Recommends "false"' \
+    --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
+    --include="${packages// /,}tree" "$suite" "$work/peer.tar" \
+    "deb $mirror $suite main" "deb $security $suite-security main"
 # With every .deb at hand and nothing else.
 mkdir -p "$work/store-debs/"
 cp -r "$work/store/blobs" "$work/store/steps" "$work/store/format" "$work/store-debs/"
@@ -90,6 +103,8 @@ row "work" "kasmforge s" "docker build s" "ratio"
 row "---" "---" "---" "---"
 row "cold, packages to fetch" "${wall[cold]}" "${wall[docker-cold]}" "$(ratio "${wall[cold]}" "${wall[docker-cold]}")"
 row "cold, packages at hand" "${wall[debs]}" "-" "-"
+row "cold, beside mmdebstrap" "${wall[cold]}" "${wall[mmdebstrap]} (mm)" "$(ratio "${wall[cold]}" "${wall[mmdebstrap]}")"
+row "one package more" "${wall[package]}" "${wall[docker-package]}" "$(ratio "${wall[package]}" "${wall[docker-package]}")"
 row "one file changed" "${wall[file]}" "${wall[docker-file]}" "$(ratio "${wall[file]}" "${wall[docker-file]}")"
 row "nothing changed" "${wall[nothing]}" "${wall[docker-nothing]}" "$(ratio "${wall[nothing]}" "${wall[docker-nothing]}")"
 row "image MB" "$((ours / 1000000))" "$((theirs / 1000000))" "$(ratio "$ours" "$theirs")"

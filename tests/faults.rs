@@ -378,6 +378,62 @@ fn run(command: &mut Command) {
     );
 }
 
+/// The inode of a file: it tells whether an archive was given a new end or written anew.
+fn inode(path: &Path) -> u64 {
+    use std::os::unix::fs::MetadataExt as _;
+    fs::metadata(path).expect("the file is there").ino()
+}
+
+#[test]
+fn a_changed_file_gives_the_last_archive_a_new_end_unless_somebody_needs_it() {
+    let (_folder, project) = seeded();
+    let first = project.build("desktop");
+    let before = inode(&first.archive);
+    let bytes = fs::read(&first.archive).expect("the archive");
+    let changed = |text: &str| definition().replace("\"probe\"\n", &format!("\"{text}\"\n"));
+
+    // Nobody needs it: the very file becomes the next archive.
+    project.define("desktop", &changed("second"));
+    let second = project.build("desktop");
+    assert_ne!(second.digest, first.digest);
+    assert_eq!(inode(&second.archive), before);
+    assert!(!first.archive.exists());
+
+    // And back: it is what it was, byte for byte.
+    project.define("desktop", &definition());
+    let again = project.build("desktop");
+    assert_eq!(again.digest, first.digest);
+    assert_eq!(inode(&again.archive), before);
+    assert!(fs::read(&again.archive).expect("the archive") == bytes);
+
+    // A process has it open: that process goes on reading what it began to read.
+    let mut reader = fs::File::open(&again.archive).expect("the archive");
+    project.define("desktop", &changed("third"));
+    let third = project.build("desktop");
+    assert_ne!(inode(&third.archive), before);
+    let mut read = Vec::new();
+    std::io::Read::read_to_end(&mut reader, &mut read).expect("read");
+    assert!(read == bytes, "an archive changed under its reader");
+    drop(reader);
+
+    // Another link leads to it: it stays.
+    let other = project.path().join("other-result");
+    let told = project.run(&["build", "--result", &other.display().to_string()]);
+    assert_eq!(told.status, 0, "{told:?}");
+    project.define("desktop", &changed("fourth"));
+    let fourth = project.build("desktop");
+    assert_ne!(fourth.archive, third.archive);
+    assert!(third.archive.exists(), "a linked archive was taken");
+
+    // However it came to be, the archive is that of a build from nothing.
+    let (_other, clean) = seeded();
+    clean.define("desktop", &changed("fourth"));
+    let wanted = clean.build("desktop");
+    assert_eq!(wanted.digest, fourth.digest);
+    let [found, wanted] = [&fourth, &wanted].map(|image| fs::read(&image.archive).expect("read"));
+    assert!(found == wanted, "equal digests, and other bytes");
+}
+
 // ---- The plug ---------------------------------------------------------------------------------
 
 #[test]

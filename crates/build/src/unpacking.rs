@@ -4,7 +4,7 @@
 //! first, and among those of one stage the largest: the last to finish should be a small one.
 
 use std::collections::{BTreeMap, BinaryHeap};
-use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, Once, OnceLock, PoisonError};
 
 use kasmforge_digest::Digest;
 use kasmforge_lock::Lock;
@@ -29,6 +29,7 @@ pub(crate) struct Unpacking<'a> {
     unpacked: Vec<Vec<OnceLock<Package>>>,
     state: Mutex<State>,
     changed: Condvar,
+    begun: Once,
 }
 
 struct State {
@@ -76,9 +77,6 @@ impl<'a> Unpacking<'a> {
                 }
             }
         }
-        observer.event(Event::Unpacking {
-            packages: state.left.iter().sum(),
-        });
         let places = |stage: &kasmforge_plan::Stage| {
             stage.packages.iter().map(|_| OnceLock::new()).collect()
         };
@@ -91,6 +89,7 @@ impl<'a> Unpacking<'a> {
             unpacked: plan.stages.iter().map(places).collect(),
             state: Mutex::new(state),
             changed: Condvar::new(),
+            begun: Once::new(),
         }
     }
 
@@ -154,6 +153,11 @@ impl<'a> Unpacking<'a> {
     }
 
     fn unpack(&self, stage: usize, at: usize) -> Result<Package, BuildError> {
+        // Not before there is something to unpack: it may all have to be fetched first.
+        self.begun.call_once(|| {
+            let packages = self.unpacked.iter().map(Vec::len).sum();
+            self.observer.event(Event::Unpacking { packages });
+        });
         let step = &self.plan.stages[stage].packages[at];
         let locked = &self.lock.packages[step.package];
         let unpacked = unpack::unpack(self.store, &step.key, &locked.sha256);
