@@ -1,7 +1,6 @@
 //! Finishing: laying ids, users, services and files over a configured stage. Pure tree work: no
 //! script sees it, and no script is run again because of it.
 
-use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 

@@ -166,6 +166,7 @@ fn read(deb: &Path, digest: &Digest, step: &Path) -> Result<Package, UnpackError
     };
     let conffiles = conffiles(&text("conffiles").unwrap_or_default(), &data.md5);
     let mut tree = data.tree;
+    tree.order_links();
     let info = Info {
         stem: &stem,
         time: data.newest,

@@ -48,6 +48,7 @@ impl Reading<'_, '_> {
         let mut upper = Upper::default();
         let mut inodes = BTreeMap::new();
         self.folder(&TreePath::root(), &claims, &mut inodes, &mut upper)?;
+        upper.layer.order_links();
         for (path, value) in &outcome.capabilities {
             let path = TreePath::new(path.as_os_str().as_bytes()).map_err(io::Error::other)?;
             if let Some(entry) = upper.layer.get_mut(&path) {

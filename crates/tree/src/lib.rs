@@ -122,6 +122,37 @@ impl Tree {
         }
     }
 
+    /// Makes the first name of each file, in this tree's order, the one its other names are links to.
+    ///
+    /// A tar is read front to back, and engines refuse a link whose target is yet to come. The order
+    /// of paths as bytes is not the order of a walk: `bin-old/x` comes before `bin/x`.
+    pub fn order_links(&mut self) {
+        let mut links: BTreeMap<TreePath, Vec<TreePath>> = BTreeMap::new();
+        for (path, entry) in &self.entries {
+            if let Node::File {
+                link: Some(target), ..
+            } = &entry.node
+            {
+                links.entry(target.clone()).or_default().push(path.clone());
+            }
+        }
+        for (target, links) in links {
+            let Some(entry) = self.entries.get(&target).cloned() else {
+                continue;
+            };
+            let Some(first) = links.first().filter(|first| **first < target) else {
+                continue;
+            };
+            for path in links.iter().chain([&target]) {
+                let mut entry = entry.clone();
+                if let Node::File { link, .. } = &mut entry.node {
+                    *link = (path != first).then(|| first.clone());
+                }
+                self.entries.insert(path.clone(), entry);
+            }
+        }
+    }
+
     /// Follows symbolic links below the root the way the kernel would for a process whose root
     /// this is, the last component included. `None` when a link dangles, loops or nothing is there.
     #[must_use]
@@ -236,6 +267,29 @@ mod tests {
         assert_eq!(
             tree.resolve_parent(&path("lib/new")),
             Some(path("usr/lib/new"))
+        );
+    }
+
+    #[test]
+    fn a_link_comes_after_what_it_links_to() {
+        let mut linked = file();
+        if let Node::File { link, .. } = &mut linked.node {
+            *link = Some(path("bin/x"));
+        }
+        let names = ["bin-old/x", "bin/x", "bin/y"];
+        let mut tree: Tree = names
+            .map(|name| (path(name), linked.clone()))
+            .into_iter()
+            .collect();
+        tree.insert(path("bin/x"), file());
+        tree.order_links();
+        let link = |name| match &tree.get(&path(name)).expect("there").node {
+            Node::File { link, .. } => link.clone(),
+            _ => None,
+        };
+        assert_eq!(
+            names.map(link),
+            [None, Some(path("bin-old/x")), Some(path("bin-old/x"))]
         );
     }
 
