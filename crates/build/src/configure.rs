@@ -59,8 +59,7 @@ impl Configured {
     /// scripts made.
     pub(crate) fn find(store: &Store, key: &StepKey, pool: &Pool) -> Option<Self> {
         let folder = store.tree_path(key);
-        let record = fs::read(folder.join(RECORD)).ok()?;
-        let found = serde_json::from_slice(&record).ok()?;
+        let found = load(&folder)?;
         pool.add_folder(&folder, false).ok()?;
         Some(found)
     }
@@ -194,9 +193,11 @@ impl Stage<'_> {
             serde_json::to_vec(&configured).map_err(|error| keep(io::Error::other(error)))?;
         fs::write(step.path().join("log"), log).map_err(keep)?;
         fs::write(step.path().join(RECORD), text).map_err(keep)?;
-        store.remove_tree(&self.key)?;
-        let folder = store.keep_tree(step, &self.key)?;
-        pool.moved(&at, &folder);
+        // Damaged, unless another build has just made it.
+        if load(&store.tree_path(&self.key)).is_none() {
+            store.remove_tree(&self.key)?;
+        }
+        pool.rename(&at, || store.keep_tree(step, &self.key))?;
         Ok(configured)
     }
 
@@ -469,6 +470,11 @@ fn now() -> i64 {
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
     i64::try_from(since.as_secs().saturating_sub(MARGIN)).unwrap_or(i64::MAX)
+}
+
+/// The record of a configured stage, if it is there and whole.
+fn load(folder: &Path) -> Option<Configured> {
+    serde_json::from_slice(&fs::read(folder.join(RECORD)).ok()?).ok()
 }
 
 /// Whether a stage seems to be configured.

@@ -222,14 +222,21 @@ impl Pool {
         Ok(())
     }
 
-    /// A step's folder has got its final name.
-    pub(crate) fn moved(&self, from: &Path, to: &Path) {
+    /// Gives a step's folder its final name, while nobody is opening anything in it.
+    pub(crate) fn rename<E>(
+        &self,
+        from: &Path,
+        rename: impl FnOnce() -> Result<PathBuf, E>,
+    ) -> Result<PathBuf, E> {
+        let mut found = self.write();
+        let to = rename()?;
         let from = from.join(FOLDER);
-        for folder in &mut self.write().folders {
+        for folder in &mut found.folders {
             if folder.path == from {
                 folder.path = to.join(FOLDER);
             }
         }
+        Ok(to)
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Found> {
@@ -268,8 +275,9 @@ impl Pool {
     }
 
     fn open_digest(&self, digest: &Digest) -> io::Result<(File, bool)> {
-        let found = self.read().by_digest(digest);
-        let (path, fresh) = found.ok_or_else(|| {
+        // Opened while it is looked up: its folder may be about to be renamed.
+        let found = self.read();
+        let (path, fresh) = found.by_digest(digest).ok_or_else(|| {
             io::Error::new(io::ErrorKind::NotFound, format!("no step holds {digest}"))
         })?;
         Ok((File::open(path)?, fresh))
@@ -281,19 +289,21 @@ impl Pool {
     /// A stored file that has not its recorded size was damaged; that is said, never passed on.
     pub(crate) fn place(&self, entry: &Entry, at: &Path) -> io::Result<()> {
         let (key, size) = ContentKey::of(entry).expect("only regular files are placed");
-        let stored = {
+        let linked = {
             let found = self.read();
             let folder = found.by_key.get(&key).map(|at| &found.folders[*at]);
-            folder.map(|folder| (folder.path.join(key.file_name()), folder.fresh))
+            folder.map(|folder| {
+                let stored = folder.path.join(key.file_name());
+                (fs::hard_link(&stored, at), stored, folder.fresh)
+            })
         };
-        if let Some((stored, fresh)) = stored {
-            match fs::hard_link(&stored, at) {
-                Ok(()) if fresh => return Ok(()),
-                Ok(()) => return check_size(at, size, &stored),
-                // Too many links to one inode (ext4 stops at 65,000): a copy does as well.
-                Err(error) if error.raw_os_error() == Some(libc_emlink()) => {}
-                Err(error) => return Err(error),
-            }
+        match linked {
+            Some((Ok(()), _, true)) => return Ok(()),
+            Some((Ok(()), stored, false)) => return check_size(at, size, &stored),
+            // Too many links to one inode (ext4 stops at 65,000): a copy does as well.
+            Some((Err(error), ..)) if error.raw_os_error() == Some(libc_emlink()) => {}
+            Some((Err(error), ..)) => return Err(error),
+            None => {}
         }
         let (mut content, _) = self.open_digest(&key.digest)?;
         let mut file = File::create_new(at)?;

@@ -50,7 +50,11 @@ pub(crate) fn extract(store: &Store, digest: &Digest) -> Result<(PathBuf, Tree),
     let tree = read(&store.blob_path(digest), step.path())?;
     let bytes = serde_json::to_vec(&tree).map_err(io::Error::other)?;
     fs::write(step.path().join(RECORD), bytes)?;
-    store.remove_tree(&key)?;
+    // Damaged, unless another build has just made it.
+    let found = fs::read(folder.join(RECORD)).ok();
+    if found.is_none_or(|bytes| serde_json::from_slice::<Tree>(&bytes).is_err()) {
+        store.remove_tree(&key)?;
+    }
     Ok((store.keep_tree(step, &key)?, tree))
 }
 

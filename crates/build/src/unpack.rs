@@ -109,8 +109,11 @@ pub(crate) fn unpack(
     };
     let record = serde_json::to_vec(&package).map_err(|error| failed(io::Error::other(error)))?;
     fs::write(step.path().join(RECORD), record).map_err(failed)?;
-    // A tree that is there but has no readable record is a damaged one.
-    store.remove_tree(key)?;
+    // A tree that is there but has no readable record is a damaged one; another build may have been
+    // quicker, though, and be reading what it made.
+    if load(&folder).is_none() {
+        store.remove_tree(key)?;
+    }
     let folder = store.keep_tree(step, key)?;
     Ok((folder, package, true))
 }
