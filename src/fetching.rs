@@ -27,6 +27,8 @@ pub(crate) struct WantedSuite {
     pub(crate) name: String,
     pub(crate) suite: Suite,
     pub(crate) components: Vec<String>,
+    /// How much its versions count, where the definition says so.
+    pub(crate) priority: Option<u32>,
 }
 
 /// A client for a store, with the logins and certificates of the archives a workspace names.
@@ -87,6 +89,9 @@ pub(crate) fn suites(
     if debian.security {
         names.push(format!("{}-security", debian.suite.value));
     }
+    if debian.backports {
+        names.push(format!("{}-backports", debian.suite.value));
+    }
     let mut suites: Vec<WantedSuite> = names
         .into_iter()
         .map(|suite| WantedSuite {
@@ -101,6 +106,7 @@ pub(crate) fn suites(
                 not_before: None,
             },
             components: debian.components.clone(),
+            priority: None,
         })
         .collect();
     for archive in &debian.archives {
@@ -118,6 +124,7 @@ pub(crate) fn suites(
                 not_before: None,
             },
             components: archive.components.clone(),
+            priority: archive.priority,
         });
     }
     Ok(suites)
@@ -190,6 +197,7 @@ pub(crate) fn fetch(
             !store.has_blob(&package.sha256, Some(package.size))
         })
         .collect();
+    let indexes = take_local(project, store, lock, indexes)?;
     packages(project, settings, client, workspace, lock, &indexes)?;
     fetch_downloads(client, store, workspace, lock)
 }
@@ -282,7 +290,8 @@ impl Fetching<'_> {
                 offline,
                 &arrivals,
             );
-            match packages(project, settings, &client, workspace, lock, &indexes) {
+            let distant = take_local(project, store, lock, indexes.clone())?;
+            match packages(project, settings, &client, workspace, lock, &distant) {
                 // Some may have come by another path, or by another build.
                 Ok(()) => files.for_each(|package| arrived(&package.sha256)),
                 Err(error) => match error.downcast::<Gone>() {
@@ -314,6 +323,36 @@ impl Progress for Arrivals<'_> {
         }
         self.inner.event(event);
     }
+}
+
+/// Takes packages that are files of the project into the store; gives the others.
+fn take_local(
+    project: &Project,
+    store: &Store,
+    lock: &Lock,
+    indexes: Vec<usize>,
+) -> anyhow::Result<Vec<usize>> {
+    let mut others = Vec::new();
+    for index in indexes {
+        let package = &lock.packages[index];
+        if !package.archive.is_empty() || package.path.contains("://") {
+            others.push(index);
+            continue;
+        }
+        let path = project.root.join(&package.path);
+        let bytes =
+            std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let digest = store.keep_bytes(&bytes)?;
+        if digest != package.sha256 {
+            anyhow::bail!(
+                "{} is not the file that was locked (sha256 {}, locked {}); run `kasmforge lock`",
+                package.path,
+                digest.hex(),
+                package.sha256.hex()
+            );
+        }
+    }
+    Ok(others)
 }
 
 /// Fetches packages of a lock, by their places in it, from where a workspace takes its own.

@@ -7,13 +7,16 @@
 pub(crate) mod check;
 mod chosen;
 mod elsewhere;
+mod indexes;
 mod moved;
+mod pinned;
 mod told;
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{BufReader, Read};
+use std::rc::Rc;
 
 use anyhow::Context as _;
 use kasmforge_archive::{Client, Progress};
@@ -27,7 +30,10 @@ use kasmforge_store::Store;
 
 use self::chosen::{asked, identities, packages, preferred};
 pub(crate) use self::elsewhere::Listed;
+use self::indexes::Made;
+pub(crate) use self::indexes::Universes;
 pub(crate) use self::moved::Moved;
+use self::pinned::pins;
 use self::told::{diagnostic, explained, other_bytes, suite_missing};
 use crate::exit::{Mistakes, NOTHING_WRITTEN};
 use crate::fetching;
@@ -82,6 +88,8 @@ pub(crate) struct Locking<'a> {
     pub(crate) older: bool,
     /// The suites that were read so far, to say where a package is that is not found.
     pub(crate) listed: RefCell<Vec<Listed>>,
+    /// The universes of this run, for all workspaces.
+    pub(crate) universes: Universes,
 }
 
 impl Locking<'_> {
@@ -131,7 +139,8 @@ impl Locking<'_> {
         for (index, stage) in workspace.stages.iter().enumerate() {
             let request = request(workspace, stage, below);
             let known = lock.workspace(&stage.name, self.architecture);
-            let fits = known.is_some_and(|known| known.request == request);
+            let fits = known.is_some_and(|known| known.request == request)
+                && self.has_debs_of_project(lock, stage)?;
             // A lock of the first format does not keep what was asked for: it is completed by the
             // first run that may.
             let incomplete = known
@@ -173,8 +182,37 @@ impl Locking<'_> {
         Ok(moved)
     }
 
-    /// Reads every index the definition's suites have, verified, and notes their states.
+    /// Everything the definition's archives have; read once for all workspaces with the same.
     fn universe(
+        &self,
+        client: &Client<'_>,
+        workspace: &Workspace,
+        lock: &mut Lock,
+    ) -> anyhow::Result<Rc<Universe>> {
+        let key = indexes::key_of(&workspace.debian, self.architecture);
+        if let Some(Made { universe, states }) = self.universes.get(&key) {
+            let known = |state: &ArchiveState| states.iter().any(|other| other.name == state.name);
+            lock.archives.retain(|state| !known(state));
+            lock.archives.extend(states);
+            return Ok(universe);
+        }
+        let universe = Rc::new(self.read_universe(client, workspace, lock)?);
+        let mut states = lock.archives.clone();
+        states.retain(|state| {
+            universe
+                .archives()
+                .any(|archive| archive.name == state.name)
+        });
+        let made = Made {
+            universe: Rc::clone(&universe),
+            states,
+        };
+        self.universes.put(key, made);
+        Ok(universe)
+    }
+
+    /// Reads every index the definition's suites have, verified, and notes their states.
+    fn read_universe(
         &self,
         client: &Client<'_>,
         workspace: &Workspace,
@@ -190,17 +228,26 @@ impl Locking<'_> {
             let release = client
                 .release(&wanted.suite)
                 .map_err(|error| suite_missing(error, workspace, &wanted.suite.suite))?;
-            // A suite that asks not to be used unasked (backports, experimental) is not.
-            let automatic = release.release.automatic;
             let id = universe.add_archive(Archive {
                 name: wanted.name.clone(),
-                automatic,
+                suite: wanted.suite.suite.clone(),
+                priority: indexes::priority(&wanted, &release),
             });
-            for component in &wanted.components {
-                let index = client.packages_index(&release, component, self.architecture)?;
-                let text = std::fs::read_to_string(&index.path)
-                    .with_context(|| format!("cannot read {}", index.path.display()))?;
-                universe.add_index(id, text)?;
+            let foreign = debian.foreign_architectures.iter().map(String::as_str);
+            for architecture in std::iter::once(self.architecture).chain(foreign) {
+                for component in &wanted.components {
+                    let index = match client.packages_index(&release, component, architecture) {
+                        // Not every archive has every foreign architecture.
+                        Err(kasmforge_archive::Error::NoIndex { .. })
+                            if architecture != self.architecture =>
+                        {
+                            continue;
+                        }
+                        other => other?,
+                    };
+                    let index = indexes::index(self.store, &index, &wanted.name)?;
+                    universe.add_read_index(id, index)?;
+                }
             }
             let state = ArchiveState {
                 name: wanted.name,
@@ -250,12 +297,14 @@ impl Locking<'_> {
         }
         let controls: Vec<&str> = controls.iter().map(String::as_str).collect();
         let prefer = preferred(lock, &stage.name, self.architecture, change)?;
+        let pins = pins(universe, workspace, index)?;
         let wanted = Asked {
             requests: &requests,
             recommends: stage.packages.recommends,
             kept: &kept,
             debs: &controls,
             prefer: &prefer,
+            pins: &pins,
         };
         let solution = resolve(universe, &wanted).map_err(|error| {
             let listed = self.listed.borrow();
@@ -293,6 +342,9 @@ impl Locking<'_> {
         deb: &DebByUrl,
     ) -> anyhow::Result<FetchedDeb> {
         let url = &deb.url.value;
+        if deb.local {
+            return self.deb_of_project(lock, files, deb);
+        }
         let named = deb
             .sha256
             .as_ref()
@@ -355,7 +407,7 @@ struct FetchedDeb {
     control: String,
 }
 
-fn control(file: File) -> Result<String, DebError> {
+fn control(file: impl Read) -> Result<String, DebError> {
     let deb = DebReader::open(BufReader::with_capacity(64 << 10, file))?;
     let control = deb.control().get("control").map(|file| file.bytes.clone());
     Ok(String::from_utf8_lossy(&control.unwrap_or_default()).into_owned())
@@ -379,6 +431,7 @@ fn request(workspace: &Workspace, stage: &Stage, below: Option<Digest>) -> Diges
             .map_or("", |digest| digest.value.as_str());
         format!("{} {digest}", deb.url.value)
     });
+    let pins = pinned::words(workspace, stage);
     let mut install: Vec<&str> = stage
         .packages
         .install
@@ -386,7 +439,21 @@ fn request(workspace: &Workspace, stage: &Stage, below: Option<Digest>) -> Diges
         .map(|request| request.value.as_str())
         .collect();
     install.sort_unstable();
-    KeyHasher::new("request 1")
+    let mut request = KeyHasher::new("request 1");
+    // What most definitions do not have leaves the locks of those as they are.
+    for (field, words) in [
+        ("backports", debian.backports.then(|| "true".to_owned())),
+        (
+            "foreign architectures",
+            some(debian.foreign_architectures.join(" ")),
+        ),
+        ("pins", some(pins)),
+    ] {
+        if let Some(words) = words {
+            request = request.field(field, words);
+        }
+    }
+    request
         .field("suite", &debian.suite.value)
         .list("components", &debian.components)
         .field("security", debian.security.to_string())
@@ -401,6 +468,10 @@ fn request(workspace: &Workspace, stage: &Stage, below: Option<Digest>) -> Diges
         )
         .key()
         .digest()
+}
+
+fn some(words: String) -> Option<String> {
+    (!words.is_empty()).then_some(words)
 }
 
 /// A digest of exactly which packages a locked stage has.

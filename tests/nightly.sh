@@ -13,6 +13,8 @@
 #               real browser; screenshots and figures below target/test-output/workspaces
 #   kasmvnc     so is kasm-core, with KasmVNC's commands made here on top of TigerVNC
 #   languages   Japanese, Chinese, Korean and Arabic have fonts in a desktop; a screenshot
+#   apt         the resolver chooses what apt chooses: 250 requests each of two suites, without and with
+#               Recommends; what is different is printed (COUNT and SEED make other requests)
 #   fuzz        two hundred thousand mutations for each fuzz target, from another seed each day
 #
 # Needs root, a mirror of Debian, python3, for `servers` mmdebstrap, and for `kasmvnc` and `languages` a
@@ -136,16 +138,29 @@ EOF
             --screenshot target/test-output/workspaces/languages.png
 }
 
+apt() {
+    cargo build --release --quiet -p kasmforge-resolve --example beside_apt || return 1
+    local suite recommends failed=0
+    for suite in bookworm trixie; do
+        for recommends in "" --recommends; do
+            # shellcheck disable=SC2086 # an empty word is no argument
+            target/release/examples/beside_apt --suite "$suite" --count "${COUNT:-250}" \
+                --seed "${SEED:-1}" $recommends || failed=1
+        done
+    done
+    return $failed
+}
+
 fuzz() {
     KASMFORGE_FUZZ_RUNS=200000 KASMFORGE_FUZZ_SEED="$(date +%Y%m%d)" \
         cargo test --release --test fuzz
 }
 
 failed=0
-[ $# -gt 0 ] || set -- verify verify-700 servers kills workspaces kasmvnc languages fuzz
+[ $# -gt 0 ] || set -- verify verify-700 servers kills workspaces kasmvnc languages apt fuzz
 for name in "$@"; do
     case $name in
-    verify | verify-700 | servers | kills | workspaces | kasmvnc | languages | fuzz) ;;
+    verify | verify-700 | servers | kills | workspaces | kasmvnc | languages | apt | fuzz) ;;
     *) echo "there is no proof called $name" >&2; exit 2 ;;
     esac
     echo "== $name"

@@ -18,7 +18,7 @@ use super::{Context, architecture, plan};
 use crate::cli::{Build, OutputCompression, OutputFormat};
 use crate::exit;
 use crate::fetching::{self, Fetching, Gone};
-use crate::locking::{Change, Locking};
+use crate::locking::{Change, Locking, Universes};
 use crate::printer::{Printer, bytes};
 use crate::progress::Progress;
 use crate::vendored::Vendored;
@@ -193,6 +193,7 @@ impl Building<'_> {
             offline: self.wanted.locking.offline,
             older: self.wanted.locking.allow_older,
             listed: RefCell::default(),
+            universes: Universes::default(),
         };
         locking.bring(lock, self.workspace, change)?;
         lock.normalise();

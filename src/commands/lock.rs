@@ -12,7 +12,7 @@ use super::{Context, architecture, diff};
 use crate::cli::{Global, Locking as How};
 use crate::fetching;
 use crate::locking::check::{misfits, uncanonical};
-use crate::locking::{Change, Locking, Moved};
+use crate::locking::{Change, Locking, Moved, Universes};
 use crate::printer::{Printer, bytes};
 use crate::progress::Progress;
 use crate::project::Project;
@@ -167,6 +167,7 @@ pub(super) fn bring(wanted: Bringing<'_>) -> anyhow::Result<()> {
         offline: how.offline,
         older: how.allow_older,
         listed: RefCell::default(),
+        universes: Universes::default(),
     };
     let before = context.project.lock()?;
     let mut moved = Moved::new();

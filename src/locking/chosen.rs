@@ -27,6 +27,7 @@ pub(super) fn identities(
                 name: package.name.clone(),
                 architecture: package.architecture.clone(),
                 version: version(package)?,
+                stage: stage.to_owned(),
             })
         })
         .collect()

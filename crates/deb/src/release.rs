@@ -39,6 +39,9 @@ pub struct Release {
     /// Whether its versions are taken without being asked for (`NotAutomatic` is absent): those of
     /// backports and experimental archives are not.
     pub automatic: bool,
+    /// Whether what was taken from it is kept up to date from it (`ButAutomaticUpgrades: yes`):
+    /// Debian's backports, though they are not automatic.
+    pub but_automatic_upgrades: bool,
     /// Its indexes, by their path below the Release file's folder.
     pub sha256: BTreeMap<String, IndexFile>,
 }
@@ -158,6 +161,7 @@ impl FromStr for Release {
             components: words("Components"),
             acquire_by_hash: flag("Acquire-By-Hash"),
             automatic: !flag("NotAutomatic"),
+            but_automatic_upgrades: flag("ButAutomaticUpgrades"),
             sha256: indexes(
                 &stanza
                     .get("SHA256")

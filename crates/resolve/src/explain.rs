@@ -41,6 +41,7 @@ pub(crate) fn explain(
     let because = Telling {
         model,
         roots,
+        stage,
         core: &core,
     }
     .tell();
@@ -123,6 +124,7 @@ fn fewest(
 struct Telling<'t, 'u> {
     model: &'t Model<'u>,
     roots: &'t Roots,
+    stage: &'t Stage<'t>,
     core: &'t BTreeSet<RuleKey>,
 }
 
@@ -199,8 +201,9 @@ impl Telling<'_, '_> {
             Root::Essential => Because::Essential {
                 name: self.model.universe.slot_name(set.slot),
             },
-            Root::Kept(_) => Because::Kept {
+            Root::Kept(at) => Because::Kept {
                 package: package()?,
+                stage: self.stage.kept[at].stage.clone(),
             },
             Root::Deb(_) => Because::Deb {
                 package: package()?,
@@ -222,6 +225,7 @@ impl Telling<'_, '_> {
                     .versions_of(&atom.name)
                     .map(|package| package.version().clone())
                     .collect(),
+                kept_out: self.model.universe.is_kept_out(&atom.name),
             });
         Because::Needs {
             name: self.model.universe.slot_name(package.slot()),

@@ -14,7 +14,11 @@
 //! use kasmforge_resolve::{Archive, Request, Stage, Universe, resolve};
 //!
 //! let mut universe = Universe::new("amd64");
-//! let debian = universe.add_archive(Archive { name: "debian".into(), automatic: true });
+//! let debian = universe.add_archive(Archive {
+//!     name: "debian".into(),
+//!     suite: "trixie".into(),
+//!     priority: Archive::AUTOMATIC,
+//! });
 //! universe.add_index(
 //!     debian,
 //!     "Package: app\nVersion: 1.0\nArchitecture: amd64\nDepends: lib (>= 2)\n\n\
@@ -28,12 +32,14 @@
 //! ```
 
 mod explain;
+mod index;
 mod marking;
 mod matching;
 mod model;
 mod near;
 mod order;
 mod package;
+mod pin;
 mod provider;
 mod recommends;
 mod request;
@@ -42,7 +48,9 @@ mod stage;
 mod universe;
 mod unsatisfiable;
 
+pub use index::{INDEX_FORMAT, Index};
 pub use package::Package;
+pub use pin::{Pin, PinTo};
 pub use request::{Request, RequestError};
 pub use solution::{Chosen, Link, Relation, Root, Solution, Why};
 pub use stage::{Identity, Stage, resolve};

@@ -2,7 +2,8 @@
 
 use kasmforge_deb::{MultiArch, PackageError, PackageStanza, Version};
 
-use crate::universe::{Entry, Origin, PackageId, Priority, Universe};
+use crate::index::Priority;
+use crate::universe::{Entry, Origin, PackageId, Universe};
 
 /// A view of one package of a [`Universe`].
 #[derive(Clone, Copy)]
@@ -59,7 +60,7 @@ impl<'u> Package<'u> {
         self.entry().multi_arch
     }
 
-    /// The text of its stanza, as its index has it.
+    /// The text of its stanza, without the fields that nobody asks for.
     #[must_use]
     pub fn text(&self) -> &'u str {
         self.universe.stanza_text(self.entry())

@@ -5,10 +5,12 @@ use std::str::FromStr;
 
 use kasmforge_deb::{Atom, Constraint, Operator, RelationError, VersionError, relations};
 
-/// One package asked for: `name`, `name=version`, `name (>= 1.2)`, `name:arch`.
+/// One package asked for: `name`, `name=version`, `name (>= 1.2)`, `name/suite`, `name:arch`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
     pub(crate) atom: Atom,
+    /// The suite whose version is wanted.
+    pub(crate) suite: Option<String>,
 }
 
 /// A text that asks for no package.
@@ -16,7 +18,8 @@ pub struct Request {
 pub enum RequestError {
     /// The text cannot be read as a package.
     #[error(
-        "`{text}` names no package; write `name`, `name=version`, `name (>= 1.2)` or `name:arch`"
+        "`{text}` names no package; write `name`, `name=version`, `name (>= 1.2)`, `name/suite` or \
+         `name:arch`"
     )]
     Relation {
         /// The text.
@@ -68,9 +71,15 @@ impl FromStr for Request {
             text: text.into(),
             source,
         };
-        let (name, version) = match text.split_once('=') {
-            Some((name, version)) if !name.contains('(') => (name, Some(version.trim())),
+        let (wanted, suite) = match text.split_once('/') {
+            Some((wanted, suite)) if !wanted.contains(['(', '=']) => {
+                (wanted, Some(suite.trim().to_owned()))
+            }
             _ => (text, None),
+        };
+        let (name, version) = match wanted.split_once('=') {
+            Some((name, version)) if !name.contains('(') => (name, Some(version.trim())),
+            _ => (wanted, None),
         };
         let clauses = relations(name).map_err(refused)?;
         let Ok([clause]) = <[_; 1]>::try_from(clauses) else {
@@ -93,12 +102,16 @@ impl FromStr for Request {
                 })?,
             });
         }
-        Ok(Self { atom })
+        Ok(Self { atom, suite })
     }
 }
 
 impl fmt::Display for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.atom.fmt(f)
+        self.atom.fmt(f)?;
+        match &self.suite {
+            Some(suite) => write!(f, "/{suite}"),
+            None => Ok(()),
+        }
     }
 }

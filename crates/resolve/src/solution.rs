@@ -167,15 +167,23 @@ impl Solution {
         chain(true).or_else(|| chain(false))
     }
 
-    /// Makes a solution of what a solver chose. `roots` says what must be there, `wishes` whether
-    /// recommendations count as reasons. What nothing leads to is left out.
+    /// Makes a solution of what was chosen. `roots` says what must be there, `recommends` whether
+    /// recommendations count as reasons. What nothing leads to is left out; with `all` only what
+    /// is not suggested either.
     pub(crate) fn new(
         model: &Model<'_>,
         roots: &BTreeMap<PackageId, Vec<Root>>,
         chosen: &[PackageId],
         recommends: bool,
+        all: bool,
     ) -> Self {
-        let found = walk(model, roots, chosen, recommends);
+        let chosen: BTreeSet<_> = chosen.iter().copied().collect();
+        let mut found = BTreeMap::new();
+        let first = roots.keys().copied();
+        walk(model, roots, &chosen, recommends, first, &mut found);
+        if all {
+            follow_hints(model, roots, &chosen, recommends, &mut found);
+        }
         let universe = model.universe;
         let key = |id: PackageId| {
             let package = universe.package(id);
@@ -265,21 +273,18 @@ struct Edge {
     to: PackageId,
 }
 
-/// Follows needs from the roots through the chosen packages, breadth first, and tells what each
+/// Follows needs from the first packages through the chosen ones, breadth first, and tells what each
 /// package found leads to.
 fn walk(
     model: &Model<'_>,
     roots: &BTreeMap<PackageId, Vec<Root>>,
-    chosen: &[PackageId],
+    chosen: &BTreeSet<PackageId>,
     recommends: bool,
-) -> BTreeMap<PackageId, Vec<Edge>> {
-    let chosen: BTreeSet<_> = chosen.iter().copied().collect();
-    let mut found = BTreeMap::new();
-    let mut waiting: VecDeque<PackageId> = roots
-        .keys()
-        .copied()
-        .filter(|id| chosen.contains(id))
-        .collect();
+    first: impl IntoIterator<Item = PackageId>,
+    found: &mut BTreeMap<PackageId, Vec<Edge>>,
+) {
+    let mut waiting: VecDeque<PackageId> =
+        first.into_iter().filter(|id| chosen.contains(id)).collect();
     while let Some(id) = waiting.pop_front() {
         if found.contains_key(&id) {
             continue;
@@ -310,7 +315,47 @@ fn walk(
         }
         found.insert(id, edges);
     }
-    found
+}
+
+/// Follows what packages recommend and suggest to those of the chosen that nothing led to yet. apt
+/// leaves what it took for something it then gave up, if something else has a use for it.
+fn follow_hints(
+    model: &Model<'_>,
+    roots: &BTreeMap<PackageId, Vec<Root>>,
+    chosen: &BTreeSet<PackageId>,
+    recommends: bool,
+    found: &mut BTreeMap<PackageId, Vec<Edge>>,
+) {
+    while found.len() < chosen.len() {
+        let hint = found.keys().find_map(|&id| {
+            let package = model.universe.package(id);
+            let stanza = package.stanza().ok()?;
+            let recommended = stanza.recommends.into_iter();
+            let suggested = stanza.suggests.into_iter();
+            recommended
+                .map(|clause| (Relation::Recommends, clause))
+                .chain(suggested.map(|clause| (Relation::Suggests, clause)))
+                .find_map(|(relation, clause)| {
+                    let sets = model.satisfying(&clause, package.architecture_number());
+                    let mut packages = sets.iter().flat_map(|set| &set.packages).copied();
+                    let to = packages.find(|to| chosen.contains(to) && !found.contains_key(to))?;
+                    Some((
+                        id,
+                        Edge {
+                            relation,
+                            clause,
+                            to,
+                        },
+                    ))
+                })
+        });
+        let Some((id, edge)) = hint else {
+            return;
+        };
+        let to = edge.to;
+        found.entry(id).or_default().push(edge);
+        walk(model, roots, chosen, recommends, [to], found);
+    }
 }
 
 /// All that some packages lead to by what they need, and they themselves.

@@ -8,6 +8,7 @@ use crate::explain;
 use crate::marking;
 use crate::model::{Model, Set, find};
 use crate::near;
+use crate::pin::Pin;
 use crate::provider::NoSolution;
 use crate::recommends::choose;
 use crate::request::Request;
@@ -29,6 +30,9 @@ pub struct Stage<'a> {
     pub debs: &'a [&'a str],
     /// Versions to prefer to better ones, by `name:architecture`: those of the lock.
     pub prefer: &'a BTreeMap<String, Version>,
+    /// Which versions go before others, or are not taken at all; of two that mean the same, the
+    /// first counts.
+    pub pins: &'a [Pin],
 }
 
 /// No preferences at all.
@@ -42,6 +46,7 @@ impl Default for Stage<'_> {
             kept: &[],
             debs: &[],
             prefer: &NO_PREFERENCES,
+            pins: &[],
         }
     }
 }
@@ -55,6 +60,8 @@ pub struct Identity {
     pub architecture: String,
     /// Its version.
     pub version: Version,
+    /// The stage that has it, for messages.
+    pub stage: String,
 }
 
 /// Chooses the packages of a stage: what is asked for, what that needs, and what every system must
@@ -67,10 +74,11 @@ pub fn resolve(universe: &Universe, stage: &Stage<'_>) -> Result<Solution, Unsat
     let mut problems = Vec::new();
     let with_debs;
     let mut debs = Vec::new();
-    let universe = if stage.debs.is_empty() {
+    let universe = if stage.debs.is_empty() && stage.pins.is_empty() {
         universe
     } else {
         let mut more = universe.clone();
+        more.pin(stage.pins);
         for (deb, control) in stage.debs.iter().enumerate() {
             match more.add_deb(deb, control) {
                 Ok(Some(id)) => debs.push((deb, id)),
@@ -100,6 +108,7 @@ pub fn resolve(universe: &Universe, stage: &Stage<'_>) -> Result<Solution, Unsat
             name,
             architecture,
             version,
+            ..
         } = identity;
         match find(universe, name, architecture, version) {
             Some(id) => roots.add(Root::Kept(at), exactly(universe, id)),
@@ -117,6 +126,7 @@ pub fn resolve(universe: &Universe, stage: &Stage<'_>) -> Result<Solution, Unsat
     }
     let marked = marking::choose(universe, &model.preferred, &roots, stage.recommends);
     let marked = marked.filter(|chosen| model.is_sound(&roots.clauses, chosen));
+    let as_apt = marked.is_some();
     let chosen = match marked {
         Some(chosen) => Ok(chosen),
         None => choose(&model, &roots, stage.recommends),
@@ -135,6 +145,7 @@ pub fn resolve(universe: &Universe, stage: &Stage<'_>) -> Result<Solution, Unsat
         &roots.of(&chosen),
         &chosen,
         stage.recommends,
+        as_apt,
     ))
 }
 
@@ -183,6 +194,10 @@ fn request_sets(model: &Model<'_>, at: usize, request: &Request) -> Result<Vec<S
         let accepted = real.filter(|package| {
             let constraint = atom.constraint.as_ref();
             constraint.is_none_or(|wanted| wanted.accepts(package.version()))
+                && request
+                    .suite
+                    .as_ref()
+                    .is_none_or(|suite| universe.is_of_suite(package.id(), suite))
         });
         let mut accepted = accepted.peekable();
         let Some(slot) = accepted.peek().map(|package| package.slot()) else {
@@ -229,6 +244,12 @@ fn version_and_origin(
 
 fn not_found(universe: &Universe, at: usize, request: &Request) -> Problem {
     let atom = &request.atom;
+    if universe.is_kept_out(&atom.name) {
+        return Problem::KeptOut {
+            request: at,
+            name: atom.name.clone(),
+        };
+    }
     let mut architectures: Vec<_> = universe
         .versions_of(&atom.name)
         .map(|package| package.architecture().to_owned())

@@ -3,27 +3,33 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use kasmforge_deb::stanza::{Stanza, StanzaError, Stanzas};
-use kasmforge_deb::{MultiArch, RelationError, Version, VersionError, relations};
+use kasmforge_deb::stanza::StanzaError;
+use kasmforge_deb::{MultiArch, RelationError, Version, VersionError};
 
+use crate::index::{Index, Priority, Row};
 use crate::package::Package;
+use crate::pin::Pin;
 
 /// All packages of some archives, for one native architecture.
 ///
-/// The texts of the indexes are kept, and a package's relations are read only when somebody asks:
-/// a desktop touches a twentieth of what an index holds.
+/// The stanzas are kept as text, and a package's relations are read only when somebody asks: a
+/// desktop touches a twentieth of what an index holds.
 #[derive(Clone)]
 pub struct Universe {
     archives: Vec<Archive>,
     /// Architectures by number; the native one is 0, and stands for `all` too.
     architectures: Vec<Arc<str>>,
-    texts: Vec<Arc<str>>,
+    indexes: Vec<Arc<Index>>,
     packages: Vec<Entry>,
     names: Vec<Name>,
     name_numbers: HashMap<Arc<str>, u32>,
     slots: Vec<Slot>,
     /// The names that have an essential version for the native architecture, as they came.
     essential: Vec<u32>,
+    /// Further archives that have a package in the very same version.
+    also: Vec<(PackageId, ArchiveId)>,
+    /// What pins keep out.
+    kept_out: Vec<PackageId>,
 }
 
 /// An archive, and how much its versions count.
@@ -31,9 +37,21 @@ pub struct Universe {
 pub struct Archive {
     /// What the archive is called in messages and in the lock.
     pub name: String,
-    /// Whether its versions are taken without being asked for by version. Backports and
-    /// experimental archives are not automatic (`NotAutomatic: yes` in their Release files).
-    pub automatic: bool,
+    /// Its suite, by which requests (`name/suite`) and pins may ask for it.
+    pub suite: String,
+    /// Of several versions that of the highest priority is taken, and only then the newest.
+    pub priority: i32,
+}
+
+impl Archive {
+    /// The priority of archives that say nothing of it.
+    pub const AUTOMATIC: i32 = 500;
+    /// That of archives whose versions are taken only where they are asked for, but then kept up to
+    /// date: backports (`NotAutomatic` and `ButAutomaticUpgrades` in their Release files).
+    pub const BUT_AUTOMATIC_UPGRADES: i32 = 100;
+    /// That of archives whose versions are taken only where they are asked for: experimental
+    /// (`NotAutomatic`).
+    pub const NOT_AUTOMATIC: i32 = 1;
 }
 
 /// Names an archive of a [`Universe`].
@@ -64,9 +82,11 @@ pub enum Origin {
 #[derive(Clone)]
 pub(crate) struct Entry {
     pub(crate) origin: Origin,
-    text: u32,
-    start: usize,
-    end: usize,
+    index: u32,
+    start: u32,
+    end: u32,
+    /// What comes first of several versions: an archive's priority, or a pin's.
+    rank: i32,
     pub(crate) name: u32,
     pub(crate) slot: u32,
     /// The architecture by number, where it is not `all`.
@@ -76,30 +96,6 @@ pub(crate) struct Entry {
     /// Whether apt refuses to remove it (`Important` or `Protected`).
     pub(crate) important: bool,
     pub(crate) version: Version,
-}
-
-/// `Priority`, the most important first; absent ones go before all, as apt has it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub(crate) enum Priority {
-    #[default]
-    Absent,
-    Required,
-    Important,
-    Standard,
-    Optional,
-    Extra,
-}
-
-impl Priority {
-    fn read(text: &str) -> Self {
-        match text {
-            "required" => Self::Required,
-            "important" => Self::Important,
-            "standard" => Self::Standard,
-            "optional" => Self::Optional,
-            _ => Self::Extra,
-        }
-    }
 }
 
 #[derive(Clone)]
@@ -203,7 +199,7 @@ impl Universe {
         Self {
             archives: Vec::new(),
             architectures: vec![native.into()],
-            texts: Vec::new(),
+            indexes: Vec::new(),
             packages: Vec::new(),
             names: vec![Name {
                 text: "".into(),
@@ -213,6 +209,8 @@ impl Universe {
             name_numbers: HashMap::new(),
             slots: vec![Slot::default()],
             essential: Vec::new(),
+            also: Vec::new(),
+            kept_out: Vec::new(),
         }
     }
 
@@ -231,10 +229,23 @@ impl Universe {
     pub fn add_index(
         &mut self,
         archive: ArchiveId,
-        text: impl Into<Arc<str>>,
+        text: impl AsRef<str>,
+    ) -> Result<(), UniverseError> {
+        let index = Index::read(text.as_ref(), &self.archive(archive).name)?;
+        self.add_read_index(archive, index)
+    }
+
+    /// Adds the packages of an index that was read before.
+    ///
+    /// # Errors
+    /// Refuses an index with versions that are none.
+    pub fn add_read_index(
+        &mut self,
+        archive: ArchiveId,
+        index: Index,
     ) -> Result<(), UniverseError> {
         let name = self.archive(archive).name.clone();
-        self.add_text(Origin::Archive(archive), &name, text.into())?;
+        self.add(Origin::Archive(archive), &name, index)?;
         Ok(())
     }
 
@@ -246,155 +257,202 @@ impl Universe {
         place: usize,
         control: &str,
     ) -> Result<Option<PackageId>, UniverseError> {
-        self.add_text(Origin::Deb(place), "of further packages", control.into())
-    }
-
-    fn add_text(
-        &mut self,
-        origin: Origin,
-        archive: &str,
-        text: Arc<str>,
-    ) -> Result<Option<PackageId>, UniverseError> {
-        let number = u32::try_from(self.texts.len()).expect("nobody has 2^32 indexes");
-        self.texts.push(Arc::clone(&text));
-        let mut last = None;
-        for stanza in Stanzas::new(&text) {
-            let stanza = stanza.map_err(|source| UniverseError::Stanza {
-                archive: archive.into(),
-                source,
-            })?;
-            last = Some(self.add(origin, archive, number, &stanza)?);
-        }
-        Ok(last)
+        let archive = "of further packages";
+        self.add(Origin::Deb(place), archive, Index::read(control, archive)?)
     }
 
     fn add(
         &mut self,
         origin: Origin,
         archive: &str,
-        text: u32,
-        stanza: &Stanza<'_>,
-    ) -> Result<PackageId, UniverseError> {
-        let head = Head::read(stanza);
-        let missing = |field| UniverseError::Missing {
-            archive: archive.into(),
-            line: stanza.line(),
-            field,
-        };
-        let name = head.name.ok_or_else(|| missing("Package"))?;
-        let version = head.version.ok_or_else(|| missing("Version"))?;
-        let version = version.parse().map_err(|source| UniverseError::Version {
-            archive: archive.into(),
-            line: stanza.line(),
-            package: name.into(),
-            source,
-        })?;
-        let architecture = match head.architecture.ok_or_else(|| missing("Architecture"))? {
-            "all" => None,
-            architecture => Some(self.architecture_number(architecture)),
-        };
+        index: Index,
+    ) -> Result<Option<PackageId>, UniverseError> {
+        let number = u32::try_from(self.indexes.len()).expect("nobody has 2^32 indexes");
+        let index = Arc::new(index);
+        self.indexes.push(Arc::clone(&index));
+        let names: Vec<u32> = index.names().map(|name| self.name_number(name)).collect();
+        self.packages.reserve(index.len());
+        let mut ids = Vec::with_capacity(index.len());
+        for row in &index.rows {
+            ids.push(self.add_row(origin, archive, number, &index, row, &names)?);
+        }
+        for provides in &index.provides {
+            let (id, new) = ids[provides.row as usize];
+            if !new {
+                // Seen before: what it provides was taken then.
+                continue;
+            }
+            let version = index.provided_version(provides).map(str::parse);
+            let version = version.transpose().ok().flatten();
+            let name = names[provides.name as usize];
+            let provider = Provider {
+                package: id,
+                version,
+            };
+            self.names[name as usize].providers.push(provider);
+        }
+        Ok(ids.last().map(|&(id, _)| id))
+    }
+
+    fn add_row(
+        &mut self,
+        origin: Origin,
+        archive: &str,
+        number: u32,
+        index: &Index,
+        row: &Row,
+        names: &[u32],
+    ) -> Result<(PackageId, bool), UniverseError> {
+        let name = names[row.name as usize];
+        let version = index
+            .version(row)
+            .parse()
+            .map_err(|source| UniverseError::Version {
+                archive: archive.into(),
+                line: row.line as usize,
+                package: self.names[name as usize].text.to_string(),
+                source,
+            })?;
+        let architecture = index
+            .architecture(row)
+            .map(|architecture| self.architecture_number(architecture));
         let too_many = |what: String, limit| UniverseError::TooMany {
             archive: archive.into(),
-            line: stanza.line(),
+            line: row.line as usize,
             what,
             limit,
         };
         if self.architectures.len() > MAX_ARCHITECTURES {
             return Err(too_many("architectures".into(), MAX_ARCHITECTURES));
         }
-        let name_number = self.name_number(name);
-        for field in head.mentions.into_iter().flatten() {
-            self.mention(field);
-        }
-        let slot = self.slot_number(name_number, architecture.unwrap_or(0));
         let entry = Entry {
             origin,
-            text,
-            start: stanza.offset(),
-            end: stanza.offset() + stanza.text().len(),
-            name: name_number,
-            slot,
+            index: number,
+            start: row.start,
+            end: row.end,
+            rank: match origin {
+                Origin::Deb(_) => i32::MAX,
+                Origin::Archive(id) => self.archive(id).priority,
+            },
+            name,
+            slot: self.slot_number(name, architecture.unwrap_or(0)),
             architecture,
-            multi_arch: head.multi_arch,
-            priority: head.priority,
-            important: head.important,
+            multi_arch: row.multi_arch,
+            priority: row.priority,
+            important: row.important,
             version,
         };
-        if self.slots[slot as usize].packages.len() >= MAX_VERSIONS {
+        if row.essential && architecture.unwrap_or(0) == 0 && !self.essential.contains(&name) {
+            self.essential.push(name);
+        }
+        if self.slots[entry.slot as usize].packages.len() >= MAX_VERSIONS {
+            let name = &self.names[name as usize].text;
             return Err(too_many(format!("versions of {name}"), MAX_VERSIONS));
         }
-        let id = match self.insert(entry) {
-            Ok(id) => id,
-            // Seen before: what it provides and whether it is essential was taken then.
-            Err(known) => return Ok(known),
-        };
-        if head.essential
-            && architecture.unwrap_or(0) == 0
-            && !self.essential.contains(&name_number)
-        {
-            self.essential.push(name_number);
-        }
-        if let Some(provides) = head.provides {
-            let provides = relations(provides).map_err(|source| UniverseError::Provides {
-                archive: archive.into(),
-                line: stanza.line(),
-                package: name.into(),
-                source,
-            })?;
-            for atom in provides.into_iter().flatten() {
-                let virtual_name = self.name_number(&atom.name);
-                let version = atom.constraint.map(|constraint| constraint.version);
-                self.names[virtual_name as usize].providers.push(Provider {
-                    package: id,
-                    version,
-                });
-            }
-        }
-        Ok(id)
+        Ok(self.insert(entry))
     }
 
     /// Puts an entry in its place among the packages of its slot, or tells which one is the same.
-    fn insert(&mut self, entry: Entry) -> Result<PackageId, PackageId> {
-        let slot = &self.slots[entry.slot as usize];
+    fn insert(&mut self, entry: Entry) -> (PackageId, bool) {
+        let slot = entry.slot;
         let same = |&&id: &&PackageId| {
             let known = &self.packages[id.0 as usize];
             known.version == entry.version && known.architecture == entry.architecture
         };
-        if let (Some(&known), Origin::Archive(_)) = (slot.packages.iter().find(same), entry.origin)
-        {
-            return Err(known);
-        }
-        let rank = |entry: &Entry| {
-            let origin = match entry.origin {
-                Origin::Deb(_) => 2,
-                Origin::Archive(id) => u8::from(self.archive(id).automatic),
-            };
-            (origin, entry.version.clone())
-        };
-        let wanted = rank(&entry);
-        let place = slot
+        let known = self.slots[slot as usize]
             .packages
             .iter()
-            .position(|id| rank(&self.packages[id.0 as usize]) < wanted)
-            .unwrap_or(slot.packages.len());
+            .find(same)
+            .copied();
+        if let (Some(known), Origin::Archive(archive)) = (known, entry.origin) {
+            self.also.push((known, archive));
+            let there = &mut self.packages[known.0 as usize];
+            if there.rank < entry.rank {
+                there.rank = entry.rank;
+                self.sort(slot);
+            }
+            return (known, false);
+        }
         let id = PackageId(u32::try_from(self.packages.len()).expect("fewer than 2^32 packages"));
-        self.slots[entry.slot as usize].packages.insert(place, id);
         self.packages.push(entry);
-        Ok(id)
+        self.slots[slot as usize].packages.push(id);
+        if self.slots[slot as usize].packages.len() > 1 {
+            self.sort(slot);
+        }
+        (id, true)
     }
 
-    /// Numbers the names a relation field has, so that numbers tell which name the indexes have
-    /// first. apt prefers the last of several providers that are alike in everything else.
-    fn mention(&mut self, field: &str) {
-        for atom in field.split([',', '|']) {
-            let atom = atom.trim_start();
-            let end = atom.find(|c: char| c.is_ascii_whitespace() || "(:[<".contains(c));
-            let (name, rest) = atom.split_at(end.unwrap_or(atom.len()));
-            // `name:any` is a name of its own to apt.
-            if !name.is_empty() && !rest.starts_with(':') {
-                self.name_number(name);
+    /// Puts the packages of a slot into their order, the best first.
+    fn sort(&mut self, slot: u32) {
+        let mut packages = std::mem::take(&mut self.slots[slot as usize].packages);
+        packages.sort_by(|one, other| {
+            let key = |id: &PackageId| {
+                let entry = &self.packages[id.index()];
+                (entry.rank, &entry.version)
+            };
+            key(other).cmp(&key(one))
+        });
+        self.slots[slot as usize].packages = packages;
+    }
+
+    /// Whether a package is in an archive of this suite.
+    pub(crate) fn is_of_suite(&self, id: PackageId, suite: &str) -> bool {
+        let of = |archive: ArchiveId| self.archive(archive).suite == suite;
+        matches!(self.packages[id.index()].origin, Origin::Archive(archive) if of(archive))
+            || self
+                .also
+                .iter()
+                .any(|&(known, archive)| known == id && of(archive))
+    }
+
+    /// Applies pins: of two that mean the same package, the first counts. What is pinned to nothing
+    /// is taken out, as if no archive had it.
+    pub(crate) fn pin(&mut self, pins: &[Pin]) {
+        for name in 0..self.names.len() {
+            let text = Arc::clone(&self.names[name].text);
+            let pins: Vec<&Pin> = pins.iter().filter(|pin| pin.names(&text)).collect();
+            if pins.is_empty() {
+                continue;
+            }
+            for (_, slot) in self.names[name].slots.clone() {
+                for id in self.slots[slot as usize].packages.clone() {
+                    if let Some(pin) = pins.iter().find(|pin| pin.means(self, id)) {
+                        self.packages[id.index()].rank = pin.priority;
+                    }
+                }
+                self.sort(slot);
+                let Self {
+                    slots,
+                    packages,
+                    kept_out,
+                    ..
+                } = self;
+                slots[slot as usize].packages.retain(|&id| {
+                    let stays = packages[id.index()].rank > 0;
+                    if !stays {
+                        kept_out.push(id);
+                    }
+                    stays
+                });
             }
         }
+        if self.kept_out.is_empty() {
+            return;
+        }
+        let packages = &self.packages;
+        for name in &mut self.names {
+            name.providers
+                .retain(|provider| packages[provider.package.index()].rank > 0);
+        }
+    }
+
+    /// Whether pins keep out a package of this name.
+    pub(crate) fn is_kept_out(&self, name: &str) -> bool {
+        let mut names = self
+            .kept_out
+            .iter()
+            .map(|id| self.name_text(self.packages[id.index()].name));
+        names.any(|kept_out| kept_out == name)
     }
 
     fn name_number(&mut self, text: &str) -> u32 {
@@ -439,6 +497,17 @@ impl Universe {
     #[must_use]
     pub fn archive(&self, id: ArchiveId) -> &Archive {
         &self.archives[usize::from(id.0)]
+    }
+
+    /// The archives, in the order in which they were made known.
+    pub fn archives(&self) -> impl Iterator<Item = &Archive> {
+        self.archives.iter()
+    }
+
+    /// Whether an archive has this suite.
+    #[must_use]
+    pub fn has_suite(&self, suite: &str) -> bool {
+        self.archives.iter().any(|archive| archive.suite == suite)
     }
 
     /// The native architecture.
@@ -502,7 +571,7 @@ impl Universe {
     }
 
     pub(crate) fn stanza_text(&self, entry: &Entry) -> &str {
-        &self.texts[entry.text as usize][entry.start..entry.end]
+        self.indexes[entry.index as usize].stanza(entry.start, entry.end)
     }
 
     pub(crate) fn name(&self, text: &str) -> Option<u32> {
@@ -575,66 +644,5 @@ impl Universe {
     /// The slots whose packages every system must have.
     pub(crate) fn essential_slots(&self) -> impl Iterator<Item = u32> {
         self.essential.iter().filter_map(|&name| self.slot(name, 0))
-    }
-}
-
-/// The fields of a stanza that are needed of every package.
-#[derive(Default)]
-struct Head<'a> {
-    name: Option<&'a str>,
-    version: Option<&'a str>,
-    architecture: Option<&'a str>,
-    essential: bool,
-    multi_arch: MultiArch,
-    priority: Priority,
-    important: bool,
-    provides: Option<&'a str>,
-    /// The fields that name other packages, in the order in which apt reads them.
-    mentions: [Option<&'a str>; 9],
-}
-
-/// The fields that name other packages, in the order in which apt reads them.
-const MENTIONS: [&str; 9] = [
-    "Pre-Depends",
-    "Depends",
-    "Conflicts",
-    "Breaks",
-    "Recommends",
-    "Suggests",
-    "Replaces",
-    "Enhances",
-    "Provides",
-];
-
-impl<'a> Head<'a> {
-    fn read(stanza: &Stanza<'a>) -> Self {
-        let mut head = Self::default();
-        for field in stanza.fields() {
-            let value = field.raw.trim();
-            let known = |name: &str| field.name.eq_ignore_ascii_case(name);
-            if let Some(at) = MENTIONS.iter().position(|name| known(name)) {
-                head.mentions[at] = Some(value);
-            }
-            match field.name.as_bytes().first().map(u8::to_ascii_lowercase) {
-                Some(b'p') if known("Package") => head.name = Some(value),
-                Some(b'p') if known("Provides") => head.provides = Some(value),
-                Some(b'p') if known("Priority") => head.priority = Priority::read(value),
-                Some(b'p') if known("Protected") => head.important |= value == "yes",
-                Some(b'i') if known("Important") => head.important |= value == "yes",
-                Some(b'v') if known("Version") => head.version = Some(value),
-                Some(b'a') if known("Architecture") => head.architecture = Some(value),
-                Some(b'e') if known("Essential") => head.essential = value == "yes",
-                Some(b'm') if known("Multi-Arch") => {
-                    head.multi_arch = match value {
-                        "same" => MultiArch::Same,
-                        "foreign" => MultiArch::Foreign,
-                        "allowed" => MultiArch::Allowed,
-                        _ => MultiArch::No,
-                    };
-                }
-                _ => {}
-            }
-        }
-        head
     }
 }

@@ -57,6 +57,14 @@ pub enum Problem {
         /// The packages that provide it, best first.
         providers: Vec<String>,
     },
+    /// The package exists, and a pin says that it must not be taken.
+    #[error("`{name}` is asked for, and kept out by a pin")]
+    KeptOut {
+        /// The request's place.
+        request: usize,
+        /// The name.
+        name: String,
+    },
     /// The package exists, but in no version that was asked for.
     #[error("no archive has `{wanted}`{}", available_versions(.available))]
     Version {
@@ -97,8 +105,8 @@ pub enum Problem {
     TooHard,
     /// A package of a lower stage that is in no index any more.
     #[error(
-        "{} {} ({}) of a lower stage is in no archive any more; resolve that stage again",
-        .kept.name, .kept.version, .kept.architecture
+        "{} {} ({}) of the stage `{}` is in no archive any more; resolve that stage again",
+        .kept.name, .kept.version, .kept.architecture, .kept.stage
     )]
     KeptGone {
         /// The package.
@@ -128,6 +136,7 @@ impl Problem {
             Self::NotFound { request, .. }
             | Self::Virtual { request, .. }
             | Self::Version { request, .. }
+            | Self::KeptOut { request, .. }
             | Self::Architecture { request, .. } => std::slice::from_ref(request),
             Self::Conflict { requests, .. } => requests,
             Self::TooHard | Self::KeptGone { .. } | Self::Deb { .. } | Self::EmptyDeb { .. } => &[],
@@ -150,6 +159,26 @@ impl Problem {
             Self::NotFound { near, .. } if !near.is_empty() => {
                 Some(format!("did you mean {}?", list(near)))
             }
+            Self::Conflict { because, .. } => {
+                let mut kept: Vec<(&str, &str)> = because
+                    .iter()
+                    .filter_map(|because| match because {
+                        Because::Kept { package, stage } => {
+                            Some((package.split(' ').next()?, stage.as_str()))
+                        }
+                        _ => None,
+                    })
+                    .collect();
+                kept.sort_unstable();
+                kept.dedup();
+                let (_, stage) = *kept.first()?;
+                let packages: Vec<&str> = kept.iter().map(|(package, _)| *package).collect();
+                Some(format!(
+                    "what `{stage}` has, every workspace on top of it has: ask there for a \
+                     version that serves both, or take newer ones with `kasmforge update {}`",
+                    packages.join(" ")
+                ))
+            }
             _ => None,
         }
     }
@@ -167,6 +196,8 @@ pub enum Because {
     Kept {
         /// Its name and version.
         package: String,
+        /// The stage.
+        stage: String,
     },
     /// A given `.deb` must be installed.
     Deb {
@@ -225,14 +256,16 @@ pub struct Missing {
     pub name: String,
     /// The versions there are, best first.
     pub versions: Vec<Version>,
+    /// Whether a pin keeps it out.
+    pub kept_out: bool,
 }
 
 impl fmt::Display for Because {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Essential { name } => write!(f, "every system must have {name}"),
-            Self::Kept { package } => {
-                write!(f, "a lower stage has {package}, which stays as it is")
+            Self::Kept { package, stage } => {
+                write!(f, "the stage `{stage}` has {package}, which stays as it is")
             }
             Self::Deb { package } => write!(f, "the .deb of {package} is to be installed"),
             Self::Needs {
@@ -282,7 +315,9 @@ impl fmt::Display for Because {
 
 impl fmt::Display for Missing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.versions.is_empty() {
+        if self.versions.is_empty() && self.kept_out {
+            write!(f, "{} is kept out by a pin", self.name)
+        } else if self.versions.is_empty() {
             write!(f, "no archive has {}", self.name)
         } else {
             write!(

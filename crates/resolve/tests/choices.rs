@@ -192,6 +192,7 @@ fn a_stage_keeps_what_the_one_below_has() {
         name: name.into(),
         architecture: "amd64".into(),
         version: version.parse().expect("a version"),
+        stage: "core".into(),
     };
     let kept = [identity("lib", "1"), identity("base", "1")];
     let old = requests(&["old"]);
@@ -215,7 +216,7 @@ fn a_stage_keeps_what_the_one_below_has() {
     )
     .expect_err("lib stays");
     assert!(
-        told.to_string().contains("a lower stage has lib 1"),
+        told.to_string().contains("the stage `core` has lib 1"),
         "{told}"
     );
 
@@ -230,7 +231,7 @@ fn a_stage_keeps_what_the_one_below_has() {
     .expect_err("no such version");
     assert!(
         told.to_string()
-            .starts_with("lib 0.9 (amd64) of a lower stage"),
+            .starts_with("lib 0.9 (amd64) of the stage `core`"),
         "{told}"
     );
 
@@ -409,7 +410,8 @@ fn refuses_a_damaged_index() {
         let mut universe = Universe::new("amd64");
         let archive = kasmforge_resolve::Archive {
             name: "debian".into(),
-            automatic: true,
+            suite: "trixie".into(),
+            priority: kasmforge_resolve::Archive::AUTOMATIC,
         };
         let archive = universe.add_archive(archive);
         universe

@@ -1,7 +1,7 @@
 //! Why there is no solution, word by word.
 
 use insta::assert_snapshot;
-use kasmforge_resolve::Universe;
+use kasmforge_resolve::{Stage, Universe, Unsatisfiable, resolve};
 
 mod common;
 
@@ -9,7 +9,10 @@ use common::{solve, universe};
 
 /// What a person is told: each problem, its reasons, its help, and the requests at fault.
 fn told(universe: &Universe, requests: &[&str]) -> String {
-    let unsatisfiable = solve(universe, requests).expect_err("no solution");
+    shown(&solve(universe, requests).expect_err("no solution"))
+}
+
+fn shown(unsatisfiable: &Unsatisfiable) -> String {
     let mut text = String::new();
     for problem in &unsatisfiable.problems {
         text += &format!("{:?} {problem}\n", problem.requests());
@@ -165,4 +168,50 @@ fn a_long_chain_is_shortened() {
         p198 1 depends on p199
         p199 1 depends on p200, but no archive has p200
     ");
+}
+
+#[test]
+fn a_child_that_cannot_keep_its_parents_versions() {
+    let universe = universe(
+        "xfce; Depends: panel, lib (>= 1)
+         panel; Depends: lib
+         editor; Depends: viewer
+         viewer; Depends: lib (>= 2)
+         lib 1\nlib 2",
+    );
+    let requests = common::requests(&["xfce", "editor"]);
+    let kept = [kasmforge_resolve::Identity {
+        name: "lib".into(),
+        architecture: "amd64".into(),
+        version: "1".parse().expect("a version"),
+        stage: "core".into(),
+    }];
+    let stage = Stage {
+        requests: &requests,
+        kept: &kept,
+        ..Stage::default()
+    };
+    let unsatisfiable = resolve(&universe, &stage).expect_err("lib stays");
+    assert_snapshot!(shown(&unsatisfiable), @"");
+}
+
+#[test]
+fn what_a_pin_keeps_out() {
+    let universe = universe("app; Depends: tool | other\ntool\nother");
+    let requests = common::requests(&["app", "tool"]);
+    let pins = [kasmforge_resolve::Pin {
+        packages: vec!["tool".into(), "oth*".into()],
+        to: kasmforge_resolve::PinTo::Any,
+        priority: kasmforge_resolve::Pin::NEVER,
+    }];
+    let mut stage = Stage {
+        requests: &requests,
+        pins: &pins,
+        ..Stage::default()
+    };
+    let unsatisfiable = resolve(&universe, &stage).expect_err("asked for and kept out");
+    assert_snapshot!(shown(&unsatisfiable), @"");
+    stage.requests = &requests[..1];
+    let unsatisfiable = resolve(&universe, &stage).expect_err("needed and kept out");
+    assert_snapshot!(shown(&unsatisfiable), @"");
 }

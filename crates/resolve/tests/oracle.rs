@@ -27,7 +27,8 @@ static UNIVERSE: LazyLock<Universe> = LazyLock::new(|| {
         let name = format!("index {at}");
         let archive = universe.add_archive(Archive {
             name,
-            automatic: true,
+            suite: String::new(),
+            priority: Archive::AUTOMATIC,
         });
         universe
             .add_index(archive, text.as_str())

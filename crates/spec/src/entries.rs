@@ -9,7 +9,7 @@ mod running;
 use std::collections::BTreeMap;
 
 pub(crate) use files::{files, users};
-pub(crate) use packages::{debconf, debian, debs};
+pub(crate) use packages::{debconf, debian, debs, pins};
 pub(crate) use running::{checks, services};
 
 use crate::diagnostic::{Diagnostic, listed, quoted};

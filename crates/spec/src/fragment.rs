@@ -6,7 +6,8 @@ use crate::decode::Decoder;
 use crate::diagnostic::{Diagnostic, quoted};
 use crate::entries;
 use crate::model::{
-    Check, DebByUrl, Debconf, Debian, FileContent, FileId, Files, Located, Location, Service, User,
+    Check, DebByUrl, Debconf, Debian, FileContent, FileId, Files, Located, Location, Pin, Service,
+    User,
 };
 use crate::raw::RawDefinition;
 use crate::sources::Sources;
@@ -33,6 +34,7 @@ pub(crate) struct Fragment {
     pub(crate) checks: Vec<Check>,
     /// The packages it names by address.
     pub(crate) debs: Vec<DebByUrl>,
+    pub(crate) pins: Vec<Pin>,
     /// The questions it answers.
     pub(crate) debconf: Vec<Debconf>,
 }
@@ -94,6 +96,7 @@ pub(crate) fn read(
         services: entries::services(raw.services.iter().flatten(), &mut found),
         checks: entries::checks(raw.checks.iter().flatten(), &mut found),
         debs: entries::debs(&raw, &mut found),
+        pins: entries::pins(&raw, &mut found),
         debconf: entries::debconf(&raw, &mut found),
         raw,
     };
@@ -145,6 +148,9 @@ fn missing_files(fragment: &Fragment, sources: &dyn Sources, found: &mut Vec<Dia
         if let FileContent::Source(source) = &file.content {
             look(&source.value, &source.at);
         }
+    }
+    for deb in fragment.debs.iter().filter(|deb| deb.local) {
+        look(&deb.url.value, &deb.url.at);
     }
     for archive in fragment.debian.iter().flat_map(|debian| &debian.archives) {
         for file in archive.keyring.iter().chain(&archive.certificates) {

@@ -7,7 +7,9 @@ use crate::decode::Map;
 use crate::diagnostic::{Diagnostic, listed, quoted};
 use crate::finish;
 use crate::fragment::{FileEntry, Fragment, UserEntry};
-use crate::model::{Check, DebByUrl, Debconf, Files, Located, Packages, Service, Stage, Workspace};
+use crate::model::{
+    Check, DebByUrl, Debconf, Files, Located, Packages, Pin, Service, Stage, Workspace,
+};
 use crate::near::nearest;
 use crate::raw::{RawDeploy, RawImage, RawKasm, RawLayers, RawSlim};
 use crate::services;
@@ -166,6 +168,7 @@ pub(crate) fn workspace(
     for link in chain {
         sum.nameless();
         let (mut install, mut debs, mut debconf) = (Vec::new(), Vec::new(), Vec::new());
+        let mut pins: Vec<Pin> = Vec::new();
         for fragment in &link.fragments {
             if complete {
                 unremovable(fragment, link, &install, &asked, diagnostics);
@@ -173,6 +176,8 @@ pub(crate) fn workspace(
             install_over(&mut install, fragment);
             lay_named::<DebByUrl>(&mut debs, &fragment.debs, |deb| &deb.url.value);
             lay_named::<Debconf>(&mut debconf, &fragment.debconf, |answer| &answer.question);
+            // Of two pins that mean the same package the first counts: the nearer file's.
+            pins.splice(0..0, fragment.pins.iter().cloned());
             sum.lay(fragment);
         }
         install.retain(|request| {
@@ -193,6 +198,7 @@ pub(crate) fn workspace(
                 .recommends
                 .as_ref()
                 .is_some_and(|recommends| recommends.value),
+            pins,
             debs,
             debconf,
         };

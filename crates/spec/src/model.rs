@@ -141,6 +141,10 @@ pub struct Debian {
     pub security: bool,
     /// Whether `SUITE-updates` takes part.
     pub updates: bool,
+    /// Whether `SUITE-backports` takes part.
+    pub backports: bool,
+    /// Architectures whose packages may come beside the native ones.
+    pub foreign_architectures: Vec<String>,
     /// What apt inside the image uses: lines for `/etc/apt/sources.list`. Empty: no sources.
     pub sources_in_image: Vec<String>,
     /// Further archives.
@@ -166,6 +170,8 @@ pub struct Archive {
     pub certificates: Option<Located<PathBuf>>,
     /// Whether it is taken without a signature.
     pub trusted: bool,
+    /// How much its versions count; `None`: as its Release file says.
+    pub priority: Option<u32>,
 }
 
 /// The packages one stage asks for.
@@ -176,17 +182,43 @@ pub struct Packages {
     pub install: Vec<Located<String>>,
     /// Whether Recommends of this stage's packages are installed too.
     pub recommends: bool,
+    /// Which versions go before others: of two that mean the same package, the first counts.
+    pub pins: Vec<Pin>,
     /// Packages from outside any archive.
     pub debs: Vec<DebByUrl>,
     /// Answers to debconf's questions, given before any script runs.
     pub debconf: Vec<Debconf>,
 }
 
+/// A rule about versions of some packages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pin {
+    /// The packages' names, or patterns with `*`.
+    pub packages: Vec<String>,
+    /// Which versions are meant, as far as that is said.
+    pub to: PinTo,
+    /// How much they count; `None`: they are never taken.
+    pub priority: Option<u32>,
+}
+
+/// Which versions a pin means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PinTo {
+    /// Those of a suite.
+    Suite(Located<String>),
+    /// Those that match a pattern.
+    Version(String),
+    /// All.
+    Any,
+}
+
 /// A package outside any archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DebByUrl {
-    /// Its address.
+    /// Its address, or its path in the project.
     pub url: Located<String>,
+    /// Whether it is a file of the project.
+    pub local: bool,
     /// The digest of the file: 64 hexadecimal digits.
     pub sha256: Option<Located<String>>,
 }

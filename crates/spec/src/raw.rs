@@ -14,9 +14,10 @@ use crate::words::names::{
     ServiceName, Signal, Text, UserName, VariableName, WorkspaceName,
 };
 use crate::words::network::{HttpPath, ImagePort, Publish, Repository, Sha256, Tag, Url, Volume};
-use crate::words::numbers::{Id, Mode, PortNumber, Seconds, Size, Whole};
+use crate::words::numbers::{ArchivePriority, Id, Mode, PortNumber, Seconds, Size, Whole};
 use crate::words::packages::{
-    ArchiveName, Component, Fingerprint, PackageName, Question, Request, SourcesLine, Suite,
+    Architecture, ArchiveName, Component, Fingerprint, PackageName, PackagePattern, Question,
+    Request, SourcesLine, Suite, VersionPattern,
 };
 use crate::words::paths::{Absolute, ModuleName, ProjectPath, Target};
 
@@ -67,6 +68,10 @@ table! {
         security: Located<bool>,
         /// Whether SUITE-updates takes part; false if absent.
         updates: Located<bool>,
+        /// Whether SUITE-backports takes part, for what asks for it; false if absent.
+        backports: Located<bool>,
+        /// Architectures whose packages may come beside the native ones: `["i386"]`.
+        foreign_architectures: Vec<Located<Architecture>>,
         /// Lines of apt's sources inside the image; none if absent.
         sources_in_image: Vec<Located<SourcesLine>>,
         /// Further archives.
@@ -93,6 +98,9 @@ table! {
         certificates: Located<ProjectPath>,
         /// Takes it without a signature.
         trusted: Located<bool>,
+        /// Of several versions that of the highest priority is taken; what its Release file says if
+        /// absent: 500 as a rule.
+        priority: Located<ArchivePriority>,
     }
 }
 
@@ -105,6 +113,8 @@ table! {
         remove: Vec<Located<PackageName>>,
         /// Whether Recommends are installed too; false if absent.
         recommends: Located<bool>,
+        /// Which versions go before others, or are not taken at all.
+        pin: Vec<Located<RawPin>>,
         /// Packages from outside any archive.
         deb: Vec<Located<RawDeb>>,
         /// Answers to debconf's questions.
@@ -113,10 +123,28 @@ table! {
 }
 
 table! {
+    /// A rule about versions of some packages.
+    RawPin {
+        /// The packages: names, or patterns such as `libreoffice*`.
+        [required] packages: Vec<Located<PackagePattern>>,
+        /// Takes the versions of a suite.
+        suite: Located<Suite>,
+        /// Takes the versions that match: `128.*`.
+        version: Located<VersionPattern>,
+        /// Takes none at all, or none of the suite or the versions named.
+        never: Located<bool>,
+        /// How much the versions count; 990 if absent, archives count 500.
+        priority: Located<ArchivePriority>,
+    }
+}
+
+table! {
     /// A package outside any archive.
     RawDeb {
         /// Its address.
-        [required] url: Located<Url>,
+        url: Located<Url>,
+        /// A file of the project: a path relative to this file.
+        path: Located<ProjectPath>,
         /// Its digest. Absent: taken when the lock is written, and kept there.
         sha256: Located<Sha256>,
     }

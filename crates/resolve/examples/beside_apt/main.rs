@@ -200,7 +200,8 @@ fn universe(apt: &Apt) -> Result<Universe, String> {
     for (at, text) in apt.indexes()?.into_iter().enumerate() {
         let archive = universe.add_archive(Archive {
             name: format!("index {at}"),
-            automatic: true,
+            suite: String::new(),
+            priority: Archive::AUTOMATIC,
         });
         universe
             .add_index(archive, text)

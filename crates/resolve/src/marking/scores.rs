@@ -2,8 +2,8 @@
 
 use super::Marking;
 use super::clauses::Clause;
+use crate::index::Priority;
 use crate::solution::Relation;
-use crate::universe::Priority;
 
 /// apt's weights (`pkgProblemResolver::Scores`).
 const ESSENTIAL: i64 = 100;

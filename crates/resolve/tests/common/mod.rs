@@ -17,7 +17,12 @@ pub(crate) fn universe(lines: &str) -> Universe {
 pub(crate) fn add(universe: &mut Universe, name: &str, automatic: bool, lines: &str) {
     let archive = universe.add_archive(Archive {
         name: name.into(),
-        automatic,
+        suite: name.into(),
+        priority: if automatic {
+            Archive::AUTOMATIC
+        } else {
+            Archive::BUT_AUTOMATIC_UPGRADES
+        },
     });
     universe
         .add_index(archive, index(lines))

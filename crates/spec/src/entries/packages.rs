@@ -2,10 +2,14 @@
 
 use std::path::PathBuf;
 
-use super::{distinct, located};
+use super::{distinct, exactly_one, located};
 use crate::diagnostic::{Diagnostic, quoted};
-use crate::model::{Archive, DebByUrl, Debconf, Debian, Located};
-use crate::raw::{RawArchive, RawDebian, RawDefinition};
+use crate::model::{Archive, DebByUrl, Debconf, Debian, Located, Pin, PinTo};
+use crate::raw::{RawArchive, RawDebian, RawDefinition, RawPin};
+
+/// How much the versions of a pin count if it does not say: more than those of any archive, as apt's
+/// own default for a target release.
+const PINNED: u32 = 990;
 
 pub(crate) fn debian(raw: &Located<RawDebian>, found: &mut Vec<Diagnostic>) -> Option<Debian> {
     let RawDebian {
@@ -13,6 +17,8 @@ pub(crate) fn debian(raw: &Located<RawDebian>, found: &mut Vec<Diagnostic>) -> O
         components,
         security,
         updates,
+        backports,
+        foreign_architectures,
         sources_in_image,
         archives,
         ..
@@ -46,6 +52,12 @@ pub(crate) fn debian(raw: &Located<RawDebian>, found: &mut Vec<Diagnostic>) -> O
         },
         security: security.as_ref().is_none_or(|security| security.value),
         updates: updates.as_ref().is_some_and(|updates| updates.value),
+        backports: backports.as_ref().is_some_and(|backports| backports.value),
+        foreign_architectures: foreign_architectures
+            .iter()
+            .flatten()
+            .map(|architecture| architecture.value.0.clone())
+            .collect(),
         sources_in_image: sources_in_image
             .iter()
             .flatten()
@@ -68,6 +80,7 @@ fn archive(raw: &Located<RawArchive>, found: &mut Vec<Diagnostic>) -> Option<Arc
         signed_by,
         certificates,
         trusted,
+        priority,
         flawed,
     } = &raw.value;
     let (name, uri, suite) = (name.as_ref()?, uri.as_ref()?, suite.as_ref()?);
@@ -134,6 +147,7 @@ fn archive(raw: &Located<RawArchive>, found: &mut Vec<Diagnostic>) -> Option<Arc
             .as_ref()
             .map(|path| located(path, |path| PathBuf::from(&path.0))),
         trusted: trusted.is_some(),
+        priority: priority.as_ref().map(|priority| priority.value.0),
     })
 }
 
@@ -148,9 +162,28 @@ pub(crate) fn debs(raw: &RawDefinition, found: &mut Vec<Diagnostic>) -> Vec<DebB
         urls.map(|url| (url.value.0.as_str(), &url.at)),
         found,
     );
+    let paths = debs.clone().filter_map(|deb| deb.value.path.as_ref());
+    distinct(
+        "the path",
+        paths.map(|path| (path.value.0.as_str(), &path.at)),
+        found,
+    );
     debs.filter_map(|deb| {
+        let url = deb.value.url.as_ref();
+        let url = url.map(|url| ((located(url, |url| url.0.clone()), false), url.at.clone()));
+        let path = deb.value.path.as_ref();
+        let path = path.map(|path| {
+            (
+                (located(path, |path| path.0.clone()), true),
+                path.at.clone(),
+            )
+        });
+        let nothing = (!deb.value.flawed).then_some(&deb.at);
+        let choices = vec![("url", url), ("path", path)];
+        let (url, local) = exactly_one(choices, "a package", nothing, found)?;
         Some(DebByUrl {
-            url: located(deb.value.url.as_ref()?, |url| url.0.clone()),
+            url,
+            local,
             sha256: deb
                 .value
                 .sha256
@@ -159,6 +192,68 @@ pub(crate) fn debs(raw: &RawDefinition, found: &mut Vec<Diagnostic>) -> Vec<DebB
         })
     })
     .collect()
+}
+
+pub(crate) fn pins(raw: &RawDefinition, found: &mut Vec<Diagnostic>) -> Vec<Pin> {
+    let pins = raw
+        .packages
+        .iter()
+        .flat_map(|packages| packages.pin.iter().flatten());
+    pins.filter_map(|raw| pin(raw, found)).collect()
+}
+
+fn pin(raw: &Located<RawPin>, found: &mut Vec<Diagnostic>) -> Option<Pin> {
+    let RawPin {
+        packages,
+        suite,
+        version,
+        never,
+        priority,
+        flawed,
+    } = &raw.value;
+    let packages = packages.as_ref()?;
+    let never = never.as_ref().filter(|never| never.value);
+    let to = match (suite, version) {
+        (Some(suite), None) => PinTo::Suite(located(suite, |suite| suite.0.clone())),
+        (None, Some(version)) => PinTo::Version(version.value.0.clone()),
+        (Some(suite), Some(version)) => {
+            let message = "a pin means the versions of a suite, or those of a pattern";
+            let diagnostic = Diagnostic::new(version.at.clone(), message, "and this as well");
+            found.push(diagnostic.related(suite.at.clone(), "the suite is given here"));
+            return None;
+        }
+        (None, None) if never.is_some() => PinTo::Any,
+        (None, None) => {
+            if !flawed {
+                let message = "this pin does not say which versions it means";
+                let diagnostic = Diagnostic::new(raw.at.clone(), message, "nothing is pinned");
+                found.push(diagnostic.help(
+                    "write `suite = \"…\"`, `version = \"…\"`, or `never = true` to take none",
+                ));
+            }
+            return None;
+        }
+    };
+    if let (Some(never), Some(priority)) = (never, priority) {
+        let message = "what is never taken has no priority";
+        let diagnostic = Diagnostic::new(priority.at.clone(), message, "leave out `priority`");
+        found.push(diagnostic.related(never.at.clone(), "never taken, says this"));
+    }
+    Some(Pin {
+        packages: packages
+            .iter()
+            .map(|pattern| pattern.value.0.clone())
+            .collect(),
+        to,
+        priority: match never {
+            Some(_) => None,
+            None => Some(
+                priority
+                    .as_ref()
+                    .map_or(PINNED, |priority| priority.value.0),
+            ),
+        },
+    })
 }
 
 pub(crate) fn debconf(raw: &RawDefinition, found: &mut Vec<Diagnostic>) -> Vec<Debconf> {

@@ -18,6 +18,9 @@ pub(crate) struct Whole<const MIN: u32, const MAX: u32>(pub(crate) u32);
 pub(crate) type PortNumber = Whole<1, 65535>;
 /// The number of a user or a group: what a signed 32-bit integer holds.
 pub(crate) type Id = Whole<0, 2_147_483_647>;
+/// How much the versions of an archive count, as in apt's preferences; those above 1000 would take
+/// older versions than what is there, and nothing is there.
+pub(crate) type ArchivePriority = Whole<1, 1000>;
 /// A time to wait, up to a day: a longer one is a slip.
 pub(crate) type Seconds = Whole<1, 86_400>;
 

@@ -107,6 +107,21 @@ words! {
         "two or more small letters, digits, `+`, `-` and `.` are wanted",
         "only the name: without version and architecture";
 
+    /// Packages' names, with `*` for any characters.
+    PackagePattern = "a pattern of packages' names", "^[a-z0-9*][a-z0-9+.*-]*$",
+        |text| begins(text, |c| small(c) || c == '*', |c| small(c) || "+.-*".contains(c)),
+        "a name, or a pattern such as `lib*`, is wanted";
+
+    /// Versions, with `*` for any characters.
+    VersionPattern = "a pattern of versions", "^[0-9*][A-Za-z0-9.+~:*-]*$",
+        |text| begins(text, |c| c.is_ascii_digit() || c == '*', |c| c.is_ascii_alphanumeric() || ".+-~:*".contains(c)),
+        "a version, or a pattern such as `128.*`, is wanted";
+
+    /// An architecture.
+    Architecture = "an architecture", "^[a-z0-9][a-z0-9-]+$",
+        |text| text.len() >= 2 && begins(text, small, |c| small(c) || c == '-'),
+        "a name such as `i386` is wanted";
+
     /// A suite of an archive; one that ends in `/` has no components.
     Suite = "a suite", "^[A-Za-z0-9.][A-Za-z0-9.+~_/-]*$", is_suite,
         "a name such as `trixie` is wanted";

@@ -37,7 +37,7 @@ fn it_names_every_key_and_nothing_else() {
     keys(&schema, &schema, &mut found);
     let expected: BTreeSet<String> = "name description extends use debian packages files users \
         services slim image layers deploy kasm checks suite components security updates \
-        sources-in-image archives uri keyring signed-by certificates trusted install remove recommends deb debconf url \
+        sources-in-image backports foreign-architectures pin packages version never priority archives uri keyring signed-by certificates trusted install remove recommends deb debconf url \
         sha256 package question type value target source text extract symlink directory owner \
         group mode uid gid home shell groups command user after restart ready port socket file \
         documentation manuals locales python-bytecode repository tags working-directory entrypoint \

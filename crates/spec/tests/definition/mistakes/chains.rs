@@ -318,6 +318,6 @@ budget = 0
     workspaces/modules/xfce.toml:3:6: this is not TOML: unclosed table, expected `]` (not understood)
     workspaces/core.toml:2:1: unknown key `suit` in `[debian]` (nothing reads this key)
       help: did you mean `suite`?
-      help: the keys of `[debian]` are: `suite`, `components`, `security`, `updates`, `sources-in-image`, `archives`
+      help: the keys of `[debian]` are: `suite`, `components`, `security`, `updates`, `backports`, `foreign-architectures`, `sources-in-image`, `archives`
     ");
 }

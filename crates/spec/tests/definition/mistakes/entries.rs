@@ -226,6 +226,31 @@ trusted = true
 }
 
 #[test]
+fn pins_that_say_nothing_or_too_much() {
+    let text = r#"[[packages.pin]]
+packages = ["firefox-esr"]
+[[packages.pin]]
+packages = ["Firefox", "lib*"]
+version = "1.*"
+[[packages.pin]]
+packages = ["vim"]
+suite = "trixie-backports"
+version = "9.*"
+[[packages.pin]]
+packages = ["vim"]
+never = true
+priority = 100
+[[packages.pin]]
+packages = ["vim"]
+version = "9.*"
+priority = 1001
+[[packages.deb]]
+sha256 = "0000000000000000000000000000000000000000000000000000000000000000"
+"#;
+    insta::assert_snapshot!(wrong(text), @"");
+}
+
+#[test]
 fn more_categories_than_kasm_takes() {
     let text = r#"[kasm]
 categories = ["Desktop", "Browser", "Office", "Games"]
