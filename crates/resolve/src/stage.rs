@@ -127,6 +127,13 @@ pub fn resolve(universe: &Universe, stage: &Stage<'_>) -> Result<Solution, Unsat
     let marked = marking::choose(universe, &model.preferred, &roots, stage.recommends);
     let marked = marked.filter(|chosen| model.is_sound(&roots.clauses, chosen));
     let as_apt = marked.is_some();
+    let fewer;
+    let model = if as_apt || !universe.has_unasked() {
+        model
+    } else {
+        fewer = withheld(universe, &roots, &model.preferred);
+        Model::new(&fewer, stage.prefer)
+    };
     let chosen = match marked {
         Some(chosen) => Ok(chosen),
         None => choose(&model, &roots, stage.recommends),
@@ -147,6 +154,24 @@ pub fn resolve(universe: &Universe, stage: &Stage<'_>) -> Result<Solution, Unsat
         stage.recommends,
         as_apt,
     ))
+}
+
+/// The universe without the versions that nobody asked for. Who asks for a version of an archive
+/// asks for what it needs of that archive.
+fn withheld(universe: &Universe, roots: &Roots, preferred: &BTreeSet<PackageId>) -> Universe {
+    let first = roots
+        .clauses
+        .iter()
+        .filter_map(|clause| clause.first()?.packages.first());
+    let asked: Vec<PackageId> = first
+        .copied()
+        .filter(|&id| universe.is_unasked(id))
+        .collect();
+    let mut fewer = universe.clone();
+    fewer.withhold(|universe, id| {
+        preferred.contains(&id) || asked.iter().any(|&other| universe.is_beside(id, other))
+    });
+    fewer
 }
 
 /// What must be there in any case, and why.

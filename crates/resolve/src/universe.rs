@@ -446,6 +446,47 @@ impl Universe {
         }
     }
 
+    /// Whether some archive's versions are taken only where they are asked for.
+    pub(crate) fn has_unasked(&self) -> bool {
+        let mut archives = self.archives.iter();
+        archives.any(|archive| archive.priority < Archive::AUTOMATIC)
+    }
+
+    /// Whether a version is one that is taken only where it is asked for.
+    pub(crate) fn is_unasked(&self, id: PackageId) -> bool {
+        self.packages[id.index()].rank < Archive::AUTOMATIC
+    }
+
+    /// Whether a package is in one of the archives that have another.
+    pub(crate) fn is_beside(&self, id: PackageId, other: PackageId) -> bool {
+        self.archives.iter().any(|archive| {
+            self.is_of_suite(id, &archive.suite) && self.is_of_suite(other, &archive.suite)
+        })
+    }
+
+    /// Takes out the versions that nobody asked for, of names that have others: a solver must not
+    /// take an experimental version because the usual one cannot be had.
+    pub(crate) fn withhold(&mut self, asked: impl Fn(&Self, PackageId) -> bool) {
+        for slot in 0..self.slots.len() {
+            let packages = std::mem::take(&mut self.slots[slot].packages);
+            let usual = packages.iter().any(|&id| !self.is_unasked(id));
+            let stays = |&id: &PackageId| !usual || !self.is_unasked(id) || asked(self, id);
+            self.slots[slot].packages = packages.into_iter().filter(stays).collect();
+        }
+        let Self {
+            names,
+            packages,
+            slots,
+            ..
+        } = self;
+        for name in names {
+            name.providers.retain(|provider| {
+                let slot = packages[provider.package.index()].slot;
+                slots[slot as usize].packages.contains(&provider.package)
+            });
+        }
+    }
+
     /// Whether pins keep out a package of this name.
     pub(crate) fn is_kept_out(&self, name: &str) -> bool {
         let mut names = self

@@ -192,7 +192,14 @@ fn a_child_that_cannot_keep_its_parents_versions() {
         ..Stage::default()
     };
     let unsatisfiable = resolve(&universe, &stage).expect_err("lib stays");
-    assert_snapshot!(shown(&unsatisfiable), @"");
+    assert_snapshot!(shown(&unsatisfiable), @"
+    [1] `editor` cannot be installed
+        the stage `core` has lib 1, which stays as it is
+        editor 1 depends on viewer
+        viewer 1 depends on lib (>= 2)
+        only one version of lib can be installed
+        help: what `core` has, every workspace on top of it has: ask there for a version that serves both, or take newer ones with `kasmforge update lib`
+    ");
 }
 
 #[test]
@@ -210,8 +217,13 @@ fn what_a_pin_keeps_out() {
         ..Stage::default()
     };
     let unsatisfiable = resolve(&universe, &stage).expect_err("asked for and kept out");
-    assert_snapshot!(shown(&unsatisfiable), @"");
+    assert_snapshot!(shown(&unsatisfiable), @"
+    [1] `tool` is asked for, and kept out by a pin
+    ");
     stage.requests = &requests[..1];
     let unsatisfiable = resolve(&universe, &stage).expect_err("needed and kept out");
-    assert_snapshot!(shown(&unsatisfiable), @"");
+    assert_snapshot!(shown(&unsatisfiable), @"
+    [0] `app` cannot be installed
+        app 1 depends on tool | other, but tool is kept out by a pin, and other is kept out by a pin
+    ");
 }

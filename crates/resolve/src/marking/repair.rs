@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 
 use super::clauses::Clause;
-use super::{Marking, Mode};
+use super::{MAX_DEPTH, Marking, Mode};
 use crate::solution::Relation;
 use crate::universe::PackageId;
 
@@ -180,7 +180,7 @@ impl Marking<'_> {
             let (own, others) = (repair.scores[slot as usize], repair.scores[target as usize]);
             if own <= others || !forbids && !satisfied_before {
                 if self.state(slot).protected {
-                    if self.reinstate(target, repair) {
+                    if self.reinstate(target, 0, repair) {
                         let lower = others.min(repair.scores[slot as usize]);
                         repair.scores[target as usize] = lower;
                         return Considered::Nothing;
@@ -221,7 +221,7 @@ impl Marking<'_> {
             }
             return;
         }
-        if self.reinstate(slot, repair) {
+        if self.reinstate(slot, 0, repair) {
             return;
         }
         if !aim.several {
@@ -246,9 +246,10 @@ impl Marking<'_> {
     }
 
     /// Puts in a package that something lacks, with what it needs.
-    fn reinstate(&mut self, slot: u32, repair: &mut Repair) -> bool {
+    fn reinstate(&mut self, slot: u32, depth: u32, repair: &mut Repair) -> bool {
         let state = *self.state(slot);
-        if !repair.upgradable[slot as usize]
+        if depth > MAX_DEPTH
+            || !repair.upgradable[slot as usize]
             || state.candidate.is_none()
             || state.candidate == state.current
             || repair.asked[slot as usize]
@@ -266,7 +267,7 @@ impl Marking<'_> {
         let fine = clauses
             .iter()
             .filter(|clause| clause.is_critical())
-            .all(|clause| self.reinstate_for(clause, repair));
+            .all(|clause| self.reinstate_for(clause, depth, repair));
         if !fine {
             if state.mode == Mode::Keep {
                 self.mark_keep(slot, 0);
@@ -277,7 +278,7 @@ impl Marking<'_> {
         fine
     }
 
-    fn reinstate_for(&mut self, clause: &Clause, repair: &mut Repair) -> bool {
+    fn reinstate_for(&mut self, clause: &Clause, depth: u32, repair: &mut Repair) -> bool {
         let mut failed = false;
         for aim in &clause.aims {
             if self.holds(clause) {
@@ -290,7 +291,7 @@ impl Marking<'_> {
             if smart.is_some_and(|slot| self.state(slot).protected) {
                 failed = true;
             } else if !clause.forbids() && self.met(aim, |state| state.candidate) {
-                failed = !smart.is_some_and(|slot| self.reinstate(slot, repair));
+                failed = !smart.is_some_and(|slot| self.reinstate(slot, depth + 1, repair));
                 if !failed {
                     break;
                 }

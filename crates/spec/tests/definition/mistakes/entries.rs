@@ -247,7 +247,17 @@ priority = 1001
 [[packages.deb]]
 sha256 = "0000000000000000000000000000000000000000000000000000000000000000"
 "#;
-    insta::assert_snapshot!(wrong(text), @"");
+    insta::assert_snapshot!(wrong(text), @r#"
+    workspaces/desktop.toml:1:1: this pin does not say which versions it means (nothing is pinned)
+      help: write `suite = "…"`, `version = "…"`, or `never = true` to take none
+    workspaces/desktop.toml:4:13: `Firefox` is not a pattern of packages' names (a name, or a pattern such as `lib*`, is wanted)
+    workspaces/desktop.toml:9:11: a pin means the versions of a suite, or those of a pattern (and this as well)
+      workspaces/desktop.toml:8:9: the suite is given here
+    workspaces/desktop.toml:13:12: what is never taken has no priority (leave out `priority`)
+      workspaces/desktop.toml:12:9: never taken, says this
+    workspaces/desktop.toml:17:12: `packages.pin.priority` cannot be 1001 (1 to 1000 is wanted)
+    workspaces/desktop.toml:18:1: a package has none of `url`, `path` (exactly one is wanted)
+    "#);
 }
 
 #[test]

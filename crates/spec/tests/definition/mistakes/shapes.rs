@@ -44,7 +44,7 @@ comand = ["/bin/true"]
       help: the keys of the definition are: `name`, `description`, `extends`, `use`, `debian`, `packages`, `files`, `users`, `services`, `slim`, `image`, `layers`, `deploy`, `kasm`, `checks`
     workspaces/desktop.toml:3:1: unknown key `instal` in `[packages]` (nothing reads this key)
       help: did you mean `install`?
-      help: the keys of `[packages]` are: `install`, `remove`, `recommends`, `deb`, `debconf`
+      help: the keys of `[packages]` are: `install`, `remove`, `recommends`, `pin`, `deb`, `debconf`
     workspaces/desktop.toml:7:1: unknown key `perm` in `[[files]]` (nothing reads this key)
       help: the keys of `[[files]]` are: `target`, `source`, `text`, `url`, `sha256`, `extract`, `symlink`, `directory`, `owner`, `group`, `mode`
     workspaces/desktop.toml:9:1: unknown key `comand` in `[image.healthcheck]` (nothing reads this key)
@@ -131,6 +131,6 @@ port = 6901
     workspaces/desktop.toml:5:1: `[[services]]` lacks the key `name` (it belongs here)
     workspaces/desktop.toml:5:1: `[[services]]` lacks the key `command` (it belongs here)
     workspaces/desktop.toml:6:1: `[[checks]]` lacks the key `name` (it belongs here)
-    workspaces/desktop.toml:8:1: `[[packages.deb]]` lacks the key `url` (it belongs here)
+    workspaces/desktop.toml:8:1: a package has none of `url`, `path` (exactly one is wanted)
     ");
 }
