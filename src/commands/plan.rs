@@ -8,7 +8,7 @@ use kasmforge_build::{Planned, Request, StepChange, planned};
 use super::{Context, architecture};
 use crate::cli;
 use crate::exit;
-use crate::locking::{Change, Locking};
+use crate::locking::{Change, Locking, Universes};
 use crate::printer::{Printer, bytes};
 use crate::progress::Progress;
 
@@ -43,6 +43,7 @@ pub(crate) fn run(wanted: &Plan, context: &Context, printer: &Printer) -> anyhow
         offline: wanted.locking.offline,
         older: wanted.locking.allow_older,
         listed: RefCell::default(),
+        universes: Universes::default(),
     };
     locking.bring(&mut lock, &workspace, &Change::Needed)?;
     progress.end();
