@@ -111,7 +111,8 @@ pub(crate) fn index(data: &[u8]) {
     let mut universe = Universe::new("amd64");
     let archive = universe.add_archive(Archive {
         name: "fuzz".into(),
-        automatic: true,
+        suite: "trixie".into(),
+        priority: kasmforge_resolve::Archive::AUTOMATIC,
     });
     if universe.add_index(archive, text).is_ok() {
         let fields = text.to_ascii_lowercase().matches("package:").count();

@@ -217,9 +217,7 @@ fn what_a_pin_keeps_out() {
         ..Stage::default()
     };
     let unsatisfiable = resolve(&universe, &stage).expect_err("asked for and kept out");
-    assert_snapshot!(shown(&unsatisfiable), @"
-    [1] `tool` is asked for, and kept out by a pin
-    ");
+    assert_snapshot!(shown(&unsatisfiable), @"[1] `tool` is asked for, and kept out by a pin");
     stage.requests = &requests[..1];
     let unsatisfiable = resolve(&universe, &stage).expect_err("needed and kept out");
     assert_snapshot!(shown(&unsatisfiable), @"

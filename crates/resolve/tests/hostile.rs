@@ -76,7 +76,8 @@ fn refused(text: String) -> String {
     let mut universe = Universe::new("amd64");
     let archive = universe.add_archive(kasmforge_resolve::Archive {
         name: "debian".into(),
-        automatic: true,
+        suite: "trixie".into(),
+        priority: kasmforge_resolve::Archive::AUTOMATIC,
     });
     let error = universe.add_index(archive, text).expect_err("too much");
     let mut told = error.to_string();
