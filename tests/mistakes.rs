@@ -100,7 +100,7 @@ fn an_unknown_key_has_a_near_one() {
       | ^^^^^^ nothing reads this key
       |
       = help: did you mean `install`?
-      = help: the keys of `[packages]` are: `install`, `remove`, `recommends`, `deb`, `debconf`
+      = help: the keys of `[packages]` are: `install`, `remove`, `recommends`, `pin`, `deb`, `debconf`
 
     error: unknown key `imag` in the definition
      --> workspaces/desktop.toml:8:2
@@ -652,7 +652,7 @@ fn what_is_to_run_and_is_not_there_is_told() {
         ),
     ] {
         let told = format!("error: the image has no {told}");
-        assert_eq!(told_after_locking(&desktop(text)), told);
+        assert_eq!(told_after_locking(&desktop(text)).trim_end(), told);
     }
 }
 
