@@ -167,8 +167,15 @@ impl Engine {
                     },
                 }
             }
+            // Each question takes its time, and a desktop that does not answer yet would not pass
+            // them: until then only that is asked, so that it is seen when it answers.
+            let early = health.desktop_port.is_some() && answered.is_none();
             let mut still = Vec::new();
             for check in open {
+                if early {
+                    still.push(check);
+                    continue;
+                }
                 match self.probe(&container, &check.probe).map_err(engine)? {
                     None => progress(UpgradeEvent::Passed {
                         check: check.name.clone(),
@@ -186,7 +193,7 @@ impl Engine {
                 }
             }
             open = still;
-            if !looked {
+            if !looked && !early {
                 match self.screen(&container).map_err(engine)? {
                     Look::Good => looked = true,
                     Look::Unknown(why) => {
