@@ -8,7 +8,6 @@
 mod support {
     pub(crate) mod archive;
     pub(crate) mod browser;
-    #[allow(dead_code, reason = "a browser wants a free port of it")]
     pub(crate) mod engine;
 }
 

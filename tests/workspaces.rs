@@ -5,6 +5,11 @@
 //! Screenshots and a table of figures are kept below `target/test-output`. Needs root and
 //! `apt-get install docker.io iproute2 chromium chromium-driver`.
 
+#![allow(
+    clippy::print_stderr,
+    reason = "the row of each is told while the rest still runs"
+)]
+
 mod support {
     pub(crate) mod browser;
     pub(crate) mod engine;

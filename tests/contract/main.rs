@@ -5,11 +5,19 @@
 //! Needs root and `apt-get install docker.io iproute2`. With `KASMFORGE_TEST_STORE` downloads outlive
 //! the run.
 
+#![allow(
+    clippy::print_stderr,
+    reason = "what holds is told while the rest still runs"
+)]
+
 mod bench;
 #[path = "../support/engine.rs"]
 mod engine;
 mod promises;
 mod symptoms;
+
+/// A promise in words, and what shows whether it is kept.
+type Case = (&'static str, fn(&bench::Bench));
 
 use std::sync::Mutex;
 

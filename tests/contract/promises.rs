@@ -1,8 +1,9 @@
 //! The lines of docs/contract.md that can be seen from outside.
 
+use crate::Case;
 use crate::bench::{Bench, PASSWORD};
 
-pub(crate) const CASES: &[(&str, fn(&Bench))] = &[
+pub(crate) const CASES: &[Case] = &[
     (
         "kasmforge checks tells an image that holds from one that does not",
         checks,

@@ -1,9 +1,10 @@
 //! What people report of container desktops, each made to happen. PID 1 lives, commands can be run, the
 //! log says what happened and what to do.
 
+use crate::Case;
 use crate::bench::{Bench, PASSWORD};
 
-pub(crate) const CASES: &[(&str, fn(&Bench))] = &[
+pub(crate) const CASES: &[Case] = &[
     (
         "the display, the desktop and the bus are killed, each in turn",
         killed,

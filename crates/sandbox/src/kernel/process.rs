@@ -92,7 +92,7 @@ pub(crate) fn default_signals() -> Result<(), Errno> {
 ///
 /// A limit is inherited by whatever a process starts and survives its becoming another program,
 /// and the kernel has not looked at this one, the number of file locks, since 2.4.
-pub(crate) const NOTE: u32 = libc::RLIMIT_LOCKS as u32;
+pub(crate) const NOTE: u32 = libc::RLIMIT_LOCKS;
 
 /// Reads the note a process carries.
 pub(crate) fn note(pid: u32) -> Result<u64, Errno> {

@@ -38,7 +38,6 @@ impl Print {
     fn of(stat: &Stat) -> Self {
         #[expect(
             clippy::unnecessary_cast,
-            clippy::useless_conversion,
             reason = "the field is another number on other machines"
         )]
         Self {
