@@ -87,8 +87,13 @@ pub(crate) fn file_path(address: &str) -> Option<std::path::PathBuf> {
         Some(rest) => rest.strip_prefix("localhost").unwrap_or(rest),
         None => rest,
     };
-    let mut bytes = Vec::with_capacity(rest.len());
-    let mut left = rest.as_bytes();
+    Some(std::ffi::OsString::from_vec(decoded(rest)).into())
+}
+
+/// The bytes of a text without `%40` and its like.
+pub(crate) fn decoded(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut left = text.as_bytes();
     while let [first, tail @ ..] = left {
         let digit = |at: usize| tail.get(at).and_then(|b| char::from(*b).to_digit(16));
         if let (b'%', Some(high), Some(low)) = (first, digit(0), digit(1)) {
@@ -99,7 +104,7 @@ pub(crate) fn file_path(address: &str) -> Option<std::path::PathBuf> {
             left = tail;
         }
     }
-    Some(std::ffi::OsString::from_vec(bytes).into())
+    bytes
 }
 
 /// The host of an address, for messages.

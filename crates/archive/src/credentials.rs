@@ -217,19 +217,7 @@ fn basic(user: &str, password: &str) -> Secret {
 
 /// A text without `%40` and its like.
 fn decoded(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut left = text.as_bytes();
-    while let [first, tail @ ..] = left {
-        let digit = |at: usize| tail.get(at).and_then(|byte| char::from(*byte).to_digit(16));
-        if let (b'%', Some(high), Some(low)) = (first, digit(0), digit(1)) {
-            bytes.push(u8::try_from(high * 16 + low).expect("two hexadecimal digits"));
-            left = &tail[2..];
-        } else {
-            bytes.push(*first);
-            left = tail;
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
+    String::from_utf8_lossy(&address::decoded(text)).into_owned()
 }
 
 /// Base64 with padding (RFC 4648).
