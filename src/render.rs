@@ -100,7 +100,7 @@ mod tests {
           | ^^^^^^ nothing reads this key
           |
           = help: did you mean `install`?
-          = help: the keys of `[packages]` are: `install`, `remove`, `recommends`, `deb`, `debconf`
+          = help: the keys of `[packages]` are: `install`, `remove`, `recommends`, `pin`, `deb`, `debconf`
         "#);
     }
 

@@ -5,6 +5,7 @@
 //! ours have no second port.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -107,8 +108,10 @@ pub(crate) fn examine(
     };
     let name = |what: &str| format!("kasmforge-checks-{what}-{}", std::process::id());
     examination.configuration(&facts);
-    examination.at_rest(engine, subject, &facts, &name("rest"))?;
-    examination.running(engine, subject, &facts, &name("run"))?;
+    let asked = examination.at_rest(engine, subject, &facts, &name("rest"));
+    examination.finished("image", asked)?;
+    let asked = examination.running(engine, subject, &facts, &name("run"));
+    examination.finished("desktop", asked)?;
     Ok(examination.report)
 }
 
@@ -148,6 +151,23 @@ impl Examination<'_> {
             Verdict::Fails
         };
         self.line(group, name, verdict, seen);
+    }
+
+    /// A container that ends while it is asked fails that; only an engine that is gone ends everything.
+    fn finished(&mut self, group: &'static str, asked: Result<(), Error>) -> Result<(), Error> {
+        match asked {
+            Err(error) if !error.is_gone() => {
+                let mut seen = error.to_string();
+                let mut cause = std::error::Error::source(&error);
+                while let Some(why) = cause {
+                    let _ = write!(seen, ": {why}");
+                    cause = why.source();
+                }
+                self.must(group, "can be asked everything", false, seen);
+                Ok(())
+            }
+            other => other,
+        }
     }
 
     /// What the image's configuration says.

@@ -318,6 +318,8 @@ fn application(bench: &Bench) {
     let desktop = bench.start(&["--env", "KASM_URL=https://example.org/?a=b&c"]);
     desktop.until_healthy();
     let log = "cat /tmp/application.log 2>/dev/null || true";
+    // The desktop is healthy before its application has started.
+    desktop.until("it runs", "test -s /tmp/application.log");
     assert_eq!(
         desktop.inside(log),
         "--default two words https://example.org/?a=b&c"
@@ -354,6 +356,7 @@ fn application(bench: &Bench) {
         "START_XFCE4=0",
     ]);
     desktop.until_healthy();
+    desktop.until("it runs", "test -s /tmp/application.log");
     assert_eq!(desktop.inside(log), "--mine about:blank");
 }
 

@@ -178,6 +178,9 @@ impl Engine {
         self.end();
         let _ = fs::remove_file(&self.socket);
         let _ = fs::remove_file(self.folder.join("dockerd.pid"));
+        // On a machine this is below /run, which is empty after its start. Left here, the engine takes
+        // whatever has containerd's former process number for its containerd.
+        let _ = fs::remove_dir_all(self.folder.join("exec"));
     }
 
     /// Starts it again after [`Engine::cut_power`], and waits until it answers.

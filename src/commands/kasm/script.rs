@@ -99,20 +99,19 @@ fn probe(probe: &Probe) -> String {
 fn http(port: u16, tls: bool, path: &str, status: u16) -> String {
     let scheme = if tls { "https" } else { "http" };
     let word = |text: &str| quoted(&[text.to_owned()]);
-    let request = word(&format!(
-        "GET {path} HTTP/1.0\\r\\nHost: 127.0.0.1\\r\\n\\r\\n"
-    ));
     let url = word(&format!("{scheme}://127.0.0.1:{port}{path}"));
+    let path = word(path);
+    let request = "GET %s HTTP/1.0\\r\\nHost: 127.0.0.1\\r\\n\\r\\n";
     let other = match tls {
         true => format!(
             "command -v openssl >/dev/null || {{ seen='the image has neither curl nor openssl to \
-             ask with'; return 1; }}; s=$(printf {request} | timeout 5 openssl s_client -quiet \
-             -connect 127.0.0.1:{port} | head -n 1 | cut -d ' ' -f 2)"
+             ask with'; return 1; }}; s=$(printf '{request}' {path} | timeout 5 openssl s_client \
+             -quiet -connect 127.0.0.1:{port} | head -n 1 | cut -d ' ' -f 2)"
         ),
         false => format!(
             "command -v bash >/dev/null || {{ seen='the image has neither curl nor bash to ask \
              with'; return 1; }}; s=$(timeout 5 bash -c 'exec 3<>/dev/tcp/127.0.0.1/{port}; \
-             printf \"$1\" >&3; head -n 1 <&3' - {request} | cut -d ' ' -f 2)"
+             printf \"{request}\" \"$1\" >&3; head -n 1 <&3' - {path} | cut -d ' ' -f 2)"
         ),
     };
     format!(
@@ -240,7 +239,7 @@ mod tests {
         let http = |status| Probe::Http {
             port,
             tls: false,
-            path: "/a b?c".into(),
+            path: "/it's%20a?b&c".into(),
             status,
         };
         let seen = ran(&[check("right", http(401)), check("wrong", http(200))]);
