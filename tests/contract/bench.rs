@@ -24,14 +24,15 @@ target = "/usr/local/bin/notepad-of-the-test"
 text = """
 #!/bin/sh
 echo "$@" >>/tmp/application.log
-exec sleep 1000000
+[ -x /tmp/notepad ] || cp /usr/bin/sleep /tmp/notepad
+exec /tmp/notepad 1000000
 """
 mode = "0755"
 
 [image.environment]
 START_COMMAND = "notepad-of-the-test"
-# A script is known by its own name; it becomes `sleep`.
-PGREP = "sleep"
+# A script is known by its own name until it becomes another program.
+PGREP = "notepad"
 DEFAULT_ARGS = "--default 'two words'"
 
 [layers]

@@ -325,7 +325,7 @@ fn application(bench: &Bench) {
         "--default two words https://example.org/?a=b&c"
     );
     // Closed, it comes back.
-    desktop.inside("pkill -x sleep -f 1000000 || pkill -f 'sleep 1000000'");
+    desktop.inside("pkill -x notepad");
     desktop.until(
         "it runs again",
         "test \"$(wc -l </tmp/application.log)\" = 2",

@@ -5,6 +5,9 @@
 # in one at start: nothing of an earlier run of the container is left in it, and nothing needs
 # root. Logs outlive restarts.
 
+# To PID 1 signals do nothing that it does not ask for; nothing runs yet that would have to end first.
+trap 'exit 0' TERM INT
+
 describe=/etc/kasmforge/services
 KASMFORGE_RUN=${KASMFORGE_RUN:-/tmp/kasmforge}
 

@@ -139,11 +139,24 @@ ended() {
 }
 
 # Stops the named services together and waits until they are gone: stop MILLISECONDS NAME...
+#
+# A service that is only about to be supervised hears nothing yet, so it is told again.
 stop() {
     limit=$1
     shift
-    for name; do
-        s6-svc -d "$name" 2>/dev/null
+    while [ "$limit" -gt 0 ]; do
+        for name; do
+            s6-svc -d "$name" 2>/dev/null
+        done
+        s6-svwait -D -a -t 500 "$@" 2>/dev/null
+        case $? in
+        0) return ;;
+        99) limit=$((limit - 500)) ;;
+        *)
+            # One of them has no supervisor: not yet, or not any more.
+            sleep 0.1
+            limit=$((limit - 200))
+            ;;
+        esac
     done
-    s6-svwait -D -a -t "$limit" "$@" 2>/dev/null
 }
