@@ -46,9 +46,7 @@ pub(crate) fn client<'a>(
     if !settings.check_valid_until {
         chosen.valid_until = ValidUntil::Warn;
     }
-    chosen.certificates.clone_from(&settings.certificates);
-    chosen.proxy.clone_from(&settings.proxy);
-    chosen.no_proxy.clone_from(&settings.no_proxy);
+    chosen.route.clone_from(&settings.route);
     for archive in &debian.archives {
         let address = &archive.uri.value;
         let variables = &settings.archive_variables;

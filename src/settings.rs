@@ -21,6 +21,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use kasmforge_archive::Credentials;
 use kasmforge_build::Trial;
+use kasmforge_connection::Route;
 use serde::Deserialize;
 
 use crate::cli::Global;
@@ -42,12 +43,8 @@ pub(crate) struct Settings {
     pub(crate) source_date_epoch: Option<i64>,
     /// What `verify` makes strange around scripts, from [`TRIAL`].
     pub(crate) trial: Trial,
-    /// A bundle of certificates that TLS trusts.
-    pub(crate) certificates: Option<PathBuf>,
-    /// A proxy for http and https.
-    pub(crate) proxy: Option<String>,
-    /// Hosts asked without the proxy.
-    pub(crate) no_proxy: Option<String>,
+    /// The way to other machines: a proxy, and whom TLS trusts.
+    pub(crate) route: Route,
     /// Logins from netrc and from apt's `auth.conf`.
     pub(crate) credentials: Credentials,
     /// The variables `KASMFORGE_ARCHIVE_…`: logins for archives by their names.
@@ -198,12 +195,14 @@ impl Settings {
             mirror_setting: file.mirror,
             check_valid_until: file.check_valid_until.unwrap_or(true),
             source_date_epoch,
-            certificates: variable("SSL_CERT_FILE")
-                .map(PathBuf::from)
-                .or(file.certificates),
+            route: Route {
+                proxy: proxy.into_iter().find_map(variable),
+                no_proxy: variable("no_proxy").or_else(|| variable("NO_PROXY")),
+                certificates: variable("SSL_CERT_FILE")
+                    .map(PathBuf::from)
+                    .or(file.certificates),
+            },
             trial: trial(&variable(TRIAL).unwrap_or_default())?,
-            proxy: proxy.into_iter().find_map(variable),
-            no_proxy: variable("no_proxy").or_else(|| variable("NO_PROXY")),
             credentials: credentials(variable("NETRC").map(PathBuf::from), home.as_deref())?,
             archive_variables: ArchiveVariables(
                 std::env::vars()

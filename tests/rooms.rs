@@ -11,7 +11,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Each room, and the rooms it may use. The command line may use them all.
-const ROOMS: [(&str, &[&str]); 14] = [
+const ROOMS: [(&str, &[&str]); 15] = [
     // Formats and names.
     ("digest", &[]),
     ("deb", &["digest"]),
@@ -26,8 +26,10 @@ const ROOMS: [(&str, &[&str]); 14] = [
     // The kernel, and one folder.
     ("sandbox", &[]),
     ("store", &["digest"]),
+    // How others are reached.
+    ("connection", &[]),
     // What touches the world.
-    ("archive", &["deb", "digest", "store"]),
+    ("archive", &["connection", "deb", "digest", "store"]),
     (
         "build",
         &[
@@ -35,7 +37,7 @@ const ROOMS: [(&str, &[&str]); 14] = [
         ],
     ),
     ("deploy", &["digest"]),
-    ("kasm", &["digest"]),
+    ("kasm", &["connection", "digest"]),
 ];
 
 /// Outside crates that are held in few rooms, and why.
@@ -55,7 +57,7 @@ const HELD: [(&str, &[&str], &str); 16] = [
     ),
     (
         "ureq",
-        &["archive", "deploy", "kasm"],
+        &["archive", "connection", "deploy", "kasm"],
         "fetching; asking a desktop whether it is healthy; Kasm's API",
     ),
     (

@@ -38,22 +38,9 @@ pub enum Error {
         /// The distribution.
         distribution: String,
     },
-    /// The proxy's address cannot be used.
-    #[error("`{proxy}` is no address of a proxy")]
-    Proxy {
-        /// What was given, without a password.
-        proxy: String,
-        /// Why not.
-        source: Box<ureq::Error>,
-    },
-    /// The file of certificates for https cannot be read.
-    #[error("cannot read the certificates in {}", path.display())]
-    Certificates {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    /// The proxy or the certificates for https are no good.
+    #[error(transparent)]
+    Connection(#[from] kasmforge_connection::Error),
     /// A keyring cannot be used.
     #[error(transparent)]
     Keyring(#[from] KeyringError),

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use kasmforge_connection::Route;
 
 use crate::Credentials;
 
@@ -24,13 +25,8 @@ pub struct Settings {
     pub now: Timestamp,
     /// What becomes of Release files past their date.
     pub valid_until: ValidUntil,
-    /// The HTTP proxy, `http://[user:password@]host:port`.
-    pub proxy: Option<String>,
-    /// Hosts that the proxy is not asked for, as in the variable `no_proxy`.
-    pub no_proxy: Option<String>,
-    /// A file of PEM certificates to trust for https. Absent: the system's, and where there is
-    /// none, Mozilla's list as built in.
-    pub certificates: Option<PathBuf>,
+    /// The way to servers: a proxy, and whom TLS trusts.
+    pub route: Route,
     /// Further certificates, each for the servers of one private archive.
     pub authorities: Vec<Authority>,
     /// Logins for private archives.
@@ -56,9 +52,7 @@ impl Settings {
             offline: false,
             now,
             valid_until: ValidUntil::default(),
-            proxy: None,
-            no_proxy: None,
-            certificates: None,
+            route: Route::default(),
             authorities: Vec::new(),
             credentials: Credentials::none(),
         }

@@ -1,33 +1,23 @@
 //! One request to one server, over HTTP or from a `file:` address.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ureq::config::RedirectAuthHeaders;
-use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::tls::RootCerts;
 use ureq::unversioned::transport::DefaultConnector;
 
 use crate::error::Cause;
 use crate::names::Names;
 use crate::{Credentials, Error, Settings, address};
 
-/// How long a name may take to resolve, and a connection to come about.
-const CONNECT: Duration = Duration::from_secs(10);
-
 /// How long a server may be silent.
 const SILENCE: Duration = Duration::from_secs(30);
 
 /// How often an answer may point elsewhere.
 const REDIRECTS: u32 = 5;
-
-/// Where systems keep the certificates they trust: Debian, Fedora, openSUSE.
-const SYSTEM_CERTIFICATES: [&str; 3] = [
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",
-];
 
 /// The longest pause taken on a server's word.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
@@ -90,25 +80,18 @@ pub(crate) struct Failed {
 impl Transport {
     /// Makes the connections' common settings.
     pub(crate) fn new(settings: &Settings) -> Result<Self, Error> {
-        let proxy = settings.proxy.as_deref().map(|text| {
-            proxy(text, settings.no_proxy.as_deref()).map_err(|source| Error::Proxy {
-                proxy: address::shown(text),
-                source: Box::new(source),
-            })
-        });
-        let proxy = proxy.transpose()?;
         let names = Names::default();
-        let common = certificates(settings.certificates.as_deref())?;
+        let common = settings.route.trusted()?;
         let mut private = Vec::new();
         for authority in &settings.authorities {
-            let mut trusted = pem(&authority.certificates)?;
+            let mut trusted = kasmforge_connection::certificates(&authority.certificates)?;
             trusted.extend(common.iter().flatten().cloned());
-            let agent = agent(settings, proxy.clone(), trusted.into(), &names);
+            let agent = agent(settings, trusted.into(), &names)?;
             private.push((address::host(&authority.address).to_owned(), agent));
         }
         let roots = common.map_or(RootCerts::WebPki, RootCerts::from);
         Ok(Self {
-            agent: agent(settings, proxy, roots, &names),
+            agent: agent(settings, roots, &names)?,
             private,
             credentials: settings.credentials.clone(),
             names,
@@ -224,25 +207,16 @@ impl Transport {
 }
 
 /// The connections' common settings, with certain certificates.
-fn agent(
-    settings: &Settings,
-    proxy: Option<ureq::Proxy>,
-    roots: RootCerts,
-    names: &Names,
-) -> ureq::Agent {
-    let tls = TlsConfig::builder().root_certs(roots).build();
-    let config = ureq::Agent::config_builder()
-        .user_agent(concat!("kasmforge/", env!("CARGO_PKG_VERSION")))
+fn agent(settings: &Settings, roots: RootCerts, names: &Names) -> Result<ureq::Agent, Error> {
+    let config = settings
+        .route
+        .agent()?
         // Files are named by the digest of their own bytes: none may be packed on the way.
         .accept_encoding("identity")
-        .http_status_as_error(false)
         .max_redirects(REDIRECTS)
         // A login is for the host it was given for, wherever that host may point.
         .redirect_auth_headers(RedirectAuthHeaders::SameHost)
-        .proxy(proxy)
-        .tls_config(tls)
-        .timeout_resolve(Some(CONNECT))
-        .timeout_connect(Some(CONNECT))
+        .tls_config(kasmforge_connection::tls(roots))
         .timeout_recv_response(Some(SILENCE))
         .timeout_per_read(Some(SILENCE))
         .timeout_per_write(Some(SILENCE))
@@ -250,7 +224,8 @@ fn agent(
         .max_idle_connections(2 * settings.parallel.max(1))
         .max_idle_connections_per_host(settings.parallel.max(1))
         .build();
-    ureq::Agent::with_parts(config, DefaultConnector::new(), names.clone())
+    let connector = DefaultConnector::new();
+    Ok(ureq::Agent::with_parts(config, connector, names.clone()))
 }
 
 /// Reads `bytes 100-199/9678380`: the first byte, and the length of the whole if it is told.
@@ -294,60 +269,6 @@ fn is_resolving(error: &ureq::Error) -> bool {
         ureq::Error::Io(error) => error.to_string().contains("failed to lookup address"),
         _ => false,
     }
-}
-
-fn proxy(text: &str, except: Option<&str>) -> Result<ureq::Proxy, ureq::Error> {
-    let given = ureq::Proxy::new(text)?;
-    let Some(except) = except else {
-        return Ok(given);
-    };
-    let mut builder = ureq::Proxy::builder(given.protocol())
-        .host(given.host())
-        .port(given.port())
-        .resolve_target(given.resolve_target());
-    if let Some(user) = given.username() {
-        builder = builder.username(user);
-    }
-    if let Some(password) = given.password() {
-        builder = builder.password(password);
-    }
-    for host in except
-        .split(',')
-        .map(str::trim)
-        .filter(|host| !host.is_empty())
-    {
-        builder = builder.no_proxy(host);
-    }
-    builder.build()
-}
-
-/// The certificates to trust: those of the file named, else the system's; `None` where it has none.
-fn certificates(named: Option<&Path>) -> Result<Option<Vec<Certificate<'static>>>, Error> {
-    let system = SYSTEM_CERTIFICATES.map(Path::new);
-    let path = named.or_else(|| system.into_iter().find(|path| path.is_file()));
-    path.map(pem).transpose()
-}
-
-/// The certificates in a file.
-fn pem(path: &Path) -> Result<Vec<Certificate<'static>>, Error> {
-    let failed = |source| Error::Certificates {
-        path: path.to_owned(),
-        source,
-    };
-    let bytes = fs::read(path).map_err(failed)?;
-    // Bundles hold oddities; one certificate that cannot be read does not spoil the others.
-    let certificates: Vec<_> = parse_pem(&bytes)
-        .filter_map(|item| match item {
-            Ok(PemItem::Certificate(certificate)) => Some(certificate),
-            _ => None,
-        })
-        .collect();
-    if certificates.is_empty() {
-        return Err(failed(io::Error::other(
-            "it holds no certificate in PEM form",
-        )));
-    }
-    Ok(certificates)
 }
 
 /// Reads a `file:` address.
@@ -395,17 +316,5 @@ mod tests {
         for wrong in ["", "bytes */5", "bytes 1-2", "items 1-2/3", "bytes x-2/3"] {
             assert_eq!(content_range(wrong), None, "{wrong}");
         }
-    }
-
-    #[test]
-    fn a_proxy_may_have_exceptions() {
-        let proxy = proxy("http://me:x@proxy.test:3128", Some("a.test, .b.test")).expect("right");
-        assert_eq!(
-            (proxy.host(), proxy.port(), proxy.username()),
-            ("proxy.test", 3128, Some("me"))
-        );
-        let asks =
-            |uri: &str| !proxy.is_no_proxy(&uri.parse::<ureq::http::Uri>().expect("an address"));
-        assert!(asks("http://c.test/") && !asks("http://a.test/"));
     }
 }

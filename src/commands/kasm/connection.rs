@@ -79,8 +79,7 @@ impl Connection {
         }
         let mut client = ClientSettings::new(server, trust, credentials(arguments, &settings)?);
         client.timeout = Duration::from_secs(arguments.request_timeout);
-        client.proxy.clone_from(&settings.proxy);
-        client.no_proxy.clone_from(&settings.no_proxy);
+        client.route.clone_from(&settings.route);
         client.secrets = secrets;
         let user = arguments.user.clone();
         Ok(Self {
@@ -142,7 +141,7 @@ fn trust(arguments: &ConnectionArguments, settings: &Settings) -> anyhow::Result
     if let Some(path) = &settings.kasm.ca_file {
         return Ok(Trust::Authorities(path.clone()));
     }
-    Ok(Trust::Machine(settings.certificates.clone()))
+    Ok(Trust::Machine)
 }
 
 fn credentials(

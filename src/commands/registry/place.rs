@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::Context as _;
-use kasmforge_kasm::registry::{Connection, Source, Web};
+use kasmforge_kasm::registry::{Source, Web};
 
 use crate::settings::Settings;
 
@@ -16,7 +16,7 @@ pub(super) fn is_address(text: &str) -> bool {
 pub(super) fn source(text: &str, settings: &Settings) -> anyhow::Result<Box<dyn Source>> {
     if is_address(text) {
         let base = text.strip_suffix("list.json").unwrap_or(text);
-        return Ok(Box::new(connection(settings).open(base)?));
+        return Ok(Box::new(Web::new(&settings.route, base)?));
     }
     let path = Path::new(text);
     let folder = if path.is_file() { parent(path) } else { path };
@@ -30,7 +30,7 @@ pub(super) fn file(text: &str, settings: &Settings) -> anyhow::Result<(Box<dyn S
     if is_address(text) {
         let (folder, name) = Web::folder_of(text);
         return Ok((
-            Box::new(connection(settings).open(folder)?),
+            Box::new(Web::new(&settings.route, folder)?),
             name.to_owned(),
         ));
     }
@@ -44,13 +44,5 @@ fn parent(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if parent != Path::new("") => parent,
         _ => Path::new("."),
-    }
-}
-
-fn connection(settings: &Settings) -> Connection {
-    Connection {
-        certificates: settings.certificates.clone(),
-        proxy: settings.proxy.clone(),
-        no_proxy: settings.no_proxy.clone(),
     }
 }

@@ -5,6 +5,7 @@ use std::sync::PoisonError;
 use std::thread::sleep;
 use std::time::Duration;
 
+use kasmforge_connection::Route;
 use serde_json::{Map, Value, json};
 use ureq::unversioned::resolver::DefaultResolver;
 use ureq::unversioned::transport::{ConnectProxyConnector, Connector as _, TcpConnector};
@@ -14,9 +15,6 @@ use super::credentials::MASK;
 use super::permission::{self, Permission};
 use super::tls::{Memory, TlsConnector};
 use super::{Credentials, Error, Loss, Server, Trust, explain};
-
-/// How long a connection may take to come about.
-const CONNECT: Duration = Duration::from_secs(10);
 
 /// The largest answer that is read. A server with a thousand images sends about 5 MB.
 const LARGEST: u64 = 32_000_000;
@@ -37,10 +35,8 @@ pub struct Settings {
     pub timeout: Duration,
     /// The pauses before a request that may be repeated is repeated.
     pub pauses: Vec<Duration>,
-    /// The HTTP proxy, `http://[user:password@]host:port`.
-    pub proxy: Option<String>,
-    /// Hosts that the proxy is not asked for, as in the variable `no_proxy`.
-    pub no_proxy: Option<String>,
+    /// The way to the server: a proxy, and whom the machine trusts.
+    pub route: Route,
     /// Texts besides the key that must not be repeated: values of variables, say.
     pub secrets: Vec<String>,
 }
@@ -55,8 +51,7 @@ impl Settings {
             credentials,
             timeout: Duration::from_secs(60),
             pauses: vec![Duration::from_millis(500), Duration::from_secs(2)],
-            proxy: None,
-            no_proxy: None,
+            route: Route::default(),
             secrets: Vec::new(),
         }
     }
@@ -123,22 +118,14 @@ impl Client {
                 server: server.clone(),
             });
         }
-        let tls = TlsConnector::new(&settings.trust)?;
+        let tls = TlsConnector::new(&settings.trust, &settings.route)?;
         let memory = tls.memory();
-        let proxy = settings.proxy.as_deref().map(|text| {
-            proxy(text, settings.no_proxy.as_deref()).map_err(|source| Error::Proxy {
-                source: Box::new(source),
-            })
-        });
-        let config = ureq::Agent::config_builder()
-            .user_agent(concat!("kasmforge/", env!("CARGO_PKG_VERSION")))
-            .http_status_as_error(false)
+        let config = settings
+            .route
+            .agent()?
             // The key is in the body: it goes nowhere else.
             .max_redirects(0)
             .max_redirects_will_error(false)
-            .proxy(proxy.transpose()?)
-            .timeout_resolve(Some(CONNECT))
-            .timeout_connect(Some(CONNECT))
             .timeout_global(Some(settings.timeout))
             // A connection that was closed while it idled looks like one that was cut.
             .max_idle_connections(0)
@@ -473,25 +460,6 @@ fn begin(text: &str) -> String {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text,
     }
-}
-
-fn proxy(text: &str, except: Option<&str>) -> Result<ureq::Proxy, ureq::Error> {
-    let given = ureq::Proxy::new(text)?;
-    let mut builder = ureq::Proxy::builder(given.protocol())
-        .host(given.host())
-        .port(given.port())
-        .resolve_target(given.resolve_target());
-    if let Some(user) = given.username() {
-        builder = builder.username(user);
-    }
-    if let Some(password) = given.password() {
-        builder = builder.password(password);
-    }
-    let except = except.unwrap_or_default().split(',').map(str::trim);
-    for host in except.filter(|host| !host.is_empty()) {
-        builder = builder.no_proxy(host);
-    }
-    builder.build()
 }
 
 #[cfg(test)]

@@ -1,8 +1,6 @@
 //! What can go wrong between this machine and a Kasm server.
 
 use std::fmt::Write as _;
-use std::io;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use super::permission::{Permission, named};
@@ -24,20 +22,9 @@ pub enum Error {
         /// The server.
         server: Server,
     },
-    /// The proxy's address cannot be used.
-    #[error("the proxy's address is not understood")]
-    Proxy {
-        /// Why not.
-        source: Box<ureq::Error>,
-    },
-    /// A file of certificates cannot be used.
-    #[error("cannot read the certificates in {}", path.display())]
-    Certificates {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    /// The proxy or the certificates to trust are no good.
+    #[error(transparent)]
+    Connection(#[from] kasmforge_connection::Error),
     /// There is nobody to trust.
     #[error(
         "this machine has no list of certificate authorities; name the server's authority with \

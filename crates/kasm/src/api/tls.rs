@@ -8,11 +8,11 @@
 //! key.
 
 use std::fmt;
-use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use kasmforge_connection::{Route, certificates};
 use kasmforge_digest::Digest;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -22,7 +22,7 @@ use rustls::{
     CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore,
     SignatureScheme, StreamOwned,
 };
-use ureq::tls::{PemItem, parse_pem};
+use ureq::tls::Certificate;
 use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout, Transport,
     TransportAdapter,
@@ -30,18 +30,11 @@ use ureq::unversioned::transport::{
 
 use super::Error;
 
-/// Where systems keep the certificates they trust: Debian, Fedora, openSUSE.
-const SYSTEM_CERTIFICATES: [&str; 3] = [
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",
-];
-
 /// Whom to believe that it is the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Trust {
-    /// Whom the machine trusts: a file named for it, else the system's list.
-    Machine(Option<PathBuf>),
+    /// Whom the machine trusts, as its [`Route`] says.
+    Machine,
     /// The authorities of this file; a server whose very certificate is in it is trusted as it is.
     Authorities(PathBuf),
     /// One certificate, by its SHA-256.
@@ -109,11 +102,11 @@ pub(crate) struct TlsConnector {
 
 impl TlsConnector {
     /// Prepares for servers that are trusted so.
-    pub(crate) fn new(trust: &Trust) -> Result<Self, Error> {
+    pub(crate) fn new(trust: &Trust, route: &Route) -> Result<Self, Error> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let memory = Memory::default();
         let verifier = Verifier {
-            judge: Judge::new(trust, &provider)?,
+            judge: Judge::new(trust, route, &provider)?,
             algorithms: provider.signature_verification_algorithms,
             memory: Arc::clone(&memory),
         };
@@ -234,26 +227,21 @@ enum Judge {
 }
 
 impl Judge {
-    fn new(trust: &Trust, provider: &Arc<CryptoProvider>) -> Result<Self, Error> {
+    fn new(trust: &Trust, route: &Route, provider: &Arc<CryptoProvider>) -> Result<Self, Error> {
         let (path, named) = match trust {
             Trust::Anybody => return Ok(Self::Anybody),
             Trust::Pinned(fingerprint) => return Ok(Self::Pinned(*fingerprint)),
-            Trust::Authorities(path) => (path.clone(), true),
-            Trust::Machine(Some(path)) => (path.clone(), false),
-            Trust::Machine(None) => {
-                let system = SYSTEM_CERTIFICATES.map(Path::new);
-                let found = system.into_iter().find(|path| path.is_file());
-                (found.ok_or(Error::NobodyTrusted)?.to_owned(), false)
-            }
+            Trust::Authorities(path) => (path.as_path(), true),
+            Trust::Machine => (route.bundle().ok_or(Error::NobodyTrusted)?, false),
         };
-        let certificates = read(&path)?;
+        let certificates = der(&certificates(path)?);
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(certificates.iter().cloned());
         let chains =
             WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
                 .build()
-                .map_err(|error| Error::Certificates {
-                    path,
+                .map_err(|error| kasmforge_connection::Error::Certificates {
+                    path: path.to_owned(),
                     source: io::Error::other(error),
                 })?;
         Ok(Self::Authorities {
@@ -263,27 +251,10 @@ impl Judge {
     }
 }
 
-fn read(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
-    let failed = |source| Error::Certificates {
-        path: path.to_owned(),
-        source,
-    };
-    let bytes = fs::read(path).map_err(failed)?;
-    // Bundles hold oddities; one certificate that cannot be read does not spoil the others.
-    let certificates: Vec<_> = parse_pem(&bytes)
-        .filter_map(|item| match item {
-            Ok(PemItem::Certificate(certificate)) => {
-                Some(CertificateDer::from(certificate.der().to_vec()))
-            }
-            _ => None,
-        })
-        .collect();
-    match certificates.is_empty() {
-        true => Err(failed(io::Error::other(
-            "it holds no certificate in PEM form",
-        ))),
-        false => Ok(certificates),
-    }
+/// The same certificates as rustls takes them.
+fn der(certificates: &[Certificate<'_>]) -> Vec<CertificateDer<'static>> {
+    let der = certificates.iter().map(|one| one.der().to_vec().into());
+    der.collect()
 }
 
 impl ServerCertVerifier for Verifier {

@@ -19,7 +19,6 @@
 //! its generator makes of them.
 
 mod check;
-mod connection;
 mod entry;
 mod gallery;
 mod icon;
@@ -32,7 +31,6 @@ mod site;
 mod source;
 
 pub use check::{CheckError, Checked, Finding, Level, Text, check};
-pub use connection::{Connection, ConnectionError};
 pub use entry::{Entry, Package, Picture, Registry, Run};
 pub use icon::{IconError, IconFormat, judge as judge_icon};
 pub use import::{ImportError, Imported, import};

@@ -3,9 +3,18 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use kasmforge_connection::Route;
 
 /// No file of a registry is larger; a server that sends more is not listened to.
 const LARGEST: u64 = 32 << 20;
+
+/// How long one file may take.
+const WHOLE: Duration = Duration::from_secs(60);
+
+/// How often an answer may point elsewhere.
+const REDIRECTS: u32 = 5;
 
 /// The files of a registry.
 pub trait Source: Sync {
@@ -112,11 +121,21 @@ pub struct Web {
 }
 
 impl Web {
-    /// A registry below an address; the agent decides on certificates, proxies and times.
-    #[must_use]
-    pub fn new(agent: ureq::Agent, base: &str) -> Self {
-        let base = format!("{}/", base.trim_end_matches('/'));
-        Self { agent, base }
+    /// A registry below an address.
+    ///
+    /// # Errors
+    /// The certificates or the proxy are no good.
+    pub fn new(route: &Route, base: &str) -> Result<Self, kasmforge_connection::Error> {
+        let config = route
+            .agent()?
+            .max_redirects(REDIRECTS)
+            .tls_config(kasmforge_connection::tls(route.roots()?))
+            .timeout_global(Some(WHOLE))
+            .build();
+        Ok(Self {
+            agent: ureq::Agent::new_with_config(config),
+            base: format!("{}/", base.trim_end_matches('/')),
+        })
     }
 
     /// The folder of an address, for a file whose address is known.
@@ -137,14 +156,7 @@ impl Source for Web {
             url: url.clone(),
             source: Box::new(source),
         };
-        let answer = self
-            .agent
-            .get(&url)
-            .config()
-            .http_status_as_error(false)
-            .build()
-            .call()
-            .map_err(failed)?;
+        let answer = self.agent.get(&url).call().map_err(failed)?;
         match answer.status().as_u16() {
             200 => {}
             // Static hosts answer 403 for what is not there when they may not be listed.
