@@ -96,6 +96,8 @@ pub(crate) enum Kind {
     RemoveAttribute(By),
     /// resource, limit: kept from one resource that the supervisor writes a note in.
     SetLimit { resource: usize },
+    /// signal, action: made to begin interrupted calls again. `word`: bytes of a C `long`.
+    Handle { word: usize },
     /// path, arguments, environment: who writes next. In a trial only.
     Execute,
     /// descriptor, buffer, size: turned round. In a trial only.
@@ -355,6 +357,7 @@ static NATIVE: &[Call] = &[
     #[cfg(target_arch = "x86_64")]
     native(libc::SYS_setrlimit, Kind::SetLimit { resource: 0 }),
     native(libc::SYS_prlimit64, Kind::SetLimit { resource: 1 }),
+    native(libc::SYS_rt_sigaction, Kind::Handle { word: 8 }),
     native(libc::SYS_add_key, Kind::Refused),
     native(libc::SYS_request_key, Kind::Refused),
     native(libc::SYS_keyctl, Kind::Refused),
@@ -451,6 +454,7 @@ static I386: &[Call] = &[
     wide(237, Kind::RemoveAttribute(By::Descriptor)),
     wide(463, Kind::Missing),
     wide(464, Kind::Missing),
+    wide(174, Kind::Handle { word: 4 }),
     wide(75, Kind::SetLimit { resource: 0 }),
     wide(340, Kind::SetLimit { resource: 1 }),
     wide(286, Kind::Refused),

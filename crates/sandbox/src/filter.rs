@@ -101,6 +101,15 @@ fn decision(call: &Call) -> Vec<Instruction> {
             finish(SECCOMP_RET_USER_NOTIF),
             finish(SECCOMP_RET_ALLOW),
         ],
+        // Only what is to be done with the end of a child; an action of none is a question.
+        Kind::Handle { .. } => vec![
+            load_argument(0),
+            jump(BPF_JEQ, libc::SIGCHLD.cast_unsigned(), 0, 3),
+            load_argument(1),
+            jump(BPF_JEQ, 0, 1, 0),
+            finish(SECCOMP_RET_USER_NOTIF),
+            finish(SECCOMP_RET_ALLOW),
+        ],
         Kind::Begin => vec![
             load_argument(0),
             jump(BPF_JEQ, 0, 0, 1),
@@ -254,6 +263,12 @@ mod tests {
                         let mut arguments = [0; 6];
                         (arguments[resource], arguments[resource + 1]) = (NOTE.into(), 0x7000);
                         assert_eq!(decide(arguments), SECCOMP_RET_ERRNO);
+                    }
+                    Kind::Handle { .. } => {
+                        let [child, other] = [libc::SIGCHLD, libc::SIGTERM].map(|one| one as u64);
+                        assert_eq!(decide([child, 0x7000, 0, 0, 0, 0]), SECCOMP_RET_USER_NOTIF);
+                        assert_eq!(decide([child, 0, 0, 0, 0, 0]), SECCOMP_RET_ALLOW);
+                        assert_eq!(decide([other, 0x7000, 0, 0, 0, 0]), SECCOMP_RET_ALLOW);
                     }
                     Kind::Refused => assert_eq!(decide([1; 6]), fail(Errno::PERM)),
                     Kind::Missing => assert_eq!(decide([1; 6]), fail(Errno::NOSYS)),

@@ -34,6 +34,7 @@ pub(crate) const ALL: &[(&str, Case)] = &[
     ("surroundings are the same for everybody", surroundings),
     ("nothing outlives the program", orphans),
     ("many processes", many_processes),
+    ("children end at any time", children_end),
     ("endings", endings),
     ("output comes as it is written", output),
     ("another identity is told", identity),
@@ -404,6 +405,20 @@ fn many_processes(bench: &Bench) -> String {
     );
     assert_eq!(output, "1225\n0\n");
     assert_eq!(outcome.claims.len(), 50);
+    output
+}
+
+/// Shells hear of a child's end by a signal, which must not disturb what they ask meanwhile.
+fn children_end(bench: &Bench) -> String {
+    let (_, output) = bench.script(
+        "i=0; while [ $i -lt 400 ]; do
+             : & : & (: &)
+             test -e /etc || echo lost; test -d /etc || echo lost; : > /etc/made || echo lost
+             i=$((i+1))
+         done 2>&1; wait
+         trap 'echo trapped' CHLD; sleep 0 & wait $! || true; trap - CHLD; echo done",
+    );
+    assert_eq!(output, "trapped\ndone\n");
     output
 }
 
