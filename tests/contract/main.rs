@@ -41,9 +41,12 @@ fn the_contract_holds() {
                 loop {
                     let next = left.lock().expect("no case holds it").next();
                     let Some((name, case)) = next else { return };
+                    let started = std::time::Instant::now();
                     let bench = std::panic::AssertUnwindSafe(&bench);
                     let holds = std::panic::catch_unwind(|| case(&bench)).is_ok();
-                    eprintln!("{}: {name}", if holds { "holds" } else { "FAILED" });
+                    let seconds = started.elapsed().as_secs();
+                    let word = if holds { "holds" } else { "FAILED" };
+                    eprintln!("{word}: {name} ({seconds} s)");
                     if !holds {
                         failed.lock().expect("no case holds it").push(name);
                     }

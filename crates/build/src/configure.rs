@@ -5,6 +5,7 @@
 //! difference to the unpacked tree. Its key is a function of the packages alone.
 
 mod generate;
+mod outdated;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -187,7 +188,8 @@ impl Stage<'_> {
                 .map_err(keep)?
         };
         pool.add_fresh(step.path(), &generated);
-        let merged = merged.with(&generated);
+        let mut merged = merged.with(&generated);
+        self.forget_outdated(&mut merged);
         let (configured, log) = self.run(store, merged, pool, step.path(), observer)?;
         let text =
             serde_json::to_vec(&configured).map_err(|error| keep(io::Error::other(error)))?;

@@ -132,10 +132,8 @@ impl Triggers {
             .collect()
     }
 
-    /// `triggers/Unincorp`: what `added` packages activate for packages that were there before.
-    ///
-    /// Nobody awaits: all packages are configured before anything looks at the result.
-    pub(crate) fn unincorporated(&self, before: &Self, added: &[&Package]) -> String {
+    /// What `added` packages activate for packages that were there before: names and paths.
+    pub(crate) fn pending<'a>(&'a self, before: &'a Self, added: &[&Package]) -> BTreeSet<&'a str> {
         let mut pending: BTreeSet<&str> = BTreeSet::new();
         for name in &self.activated {
             if before.named.contains_key(name) || before.files.iter().any(|(path, _)| path == name)
@@ -153,8 +151,28 @@ impl Triggers {
             }
         }
         pending
-            .into_iter()
-            .map(|trigger| format!("{trigger} -\n"))
+    }
+
+    /// `triggers/Unincorp`: what is pending, a line for each.
+    ///
+    /// Nobody awaits: all packages are configured before anything looks at the result.
+    pub(crate) fn unincorporated(&self, before: &Self, added: &[&Package]) -> String {
+        let pending = self.pending(before, added).into_iter();
+        pending.map(|trigger| format!("{trigger} -\n")).collect()
+    }
+
+    /// The packages of `before` whose triggers `added` ones activate, by their stems.
+    pub(crate) fn woken(&self, before: &Self, added: &[&Package]) -> BTreeSet<String> {
+        let pending = self.pending(before, added);
+        let files = before.files.iter().map(|(path, who)| (path, who));
+        let named = before
+            .named
+            .iter()
+            .flat_map(|(name, all)| all.iter().map(move |who| (name, who)));
+        files
+            .chain(named)
+            .filter(|(trigger, _)| pending.contains(trigger.as_str()))
+            .map(|(_, who)| who.trim_end_matches("/noawait").to_owned())
             .collect()
     }
 }
@@ -214,5 +232,8 @@ mod tests {
             "/usr/share/menus -\nupdate-x -\n"
         );
         assert_eq!(Triggers::of([&near]).unincorporated(&before, &[&near]), "");
+        let woken: Vec<_> = added.woken(&before, &[&new]).into_iter().collect();
+        assert_eq!(woken, ["menu"]);
+        assert!(Triggers::of([&near]).woken(&before, &[&near]).is_empty());
     }
 }

@@ -264,7 +264,7 @@ fn remove_snakeoil_link(tree: &mut Tree, changed: &Tree) {
 }
 
 /// Whether a path matches a pattern.
-fn matches(pattern: &str, path: &[u8]) -> bool {
+pub(crate) fn matches(pattern: &str, path: &[u8]) -> bool {
     if let Some(folder) = pattern.strip_suffix("/**") {
         return path
             .strip_prefix(folder.as_bytes())
