@@ -1,6 +1,7 @@
 //! The registry's site, and its judge: held to what Kasm publishes, and to what people get wrong.
 
 use std::collections::BTreeMap;
+use std::sync::Mutex;
 
 use kasmforge_kasm::registry::{
     Checked, Entry, IconFormat, Level, Package, Picture, Registry, Run, Schema, Site, Source,
@@ -529,6 +530,89 @@ fn a_hash_that_stays_is_found() {
         told(&check(&site, None).expect("a registry")),
         ["error sha-wrong workspaces[0].sha"]
     );
+}
+
+#[test]
+fn an_entry_says_what_its_own_document_says() {
+    let site = made(vec![chromium()]);
+    assert_eq!(
+        told(&judged(&Memory(site.files.clone()))),
+        Vec::<String>::new()
+    );
+    let memory = Memory(site.files).with("1.0", |list| {
+        let entry = list["workspaces"][0].as_object_mut().expect("an entry");
+        entry.insert("description".into(), json!("Another"));
+        entry.insert("cores".into(), json!(4));
+        entry.remove("exec_config");
+    });
+    let checked = judged(&memory);
+    let mut said: Vec<_> = checked
+        .findings
+        .iter()
+        .map(|finding| format!("{}: {}", finding.path, finding.message))
+        .collect();
+    said.sort();
+    let file = "1.0/workspaces/chromium/workspace.json";
+    assert_eq!(
+        said,
+        [
+            format!("workspaces[0].cores: `cores` is not in {file}"),
+            format!("workspaces[0].description: `description` is not what {file} says"),
+            format!("workspaces[0]: this has no `exec_config`, but {file} has"),
+        ]
+    );
+    assert!(
+        checked
+            .findings
+            .iter()
+            .all(|one| one.code == "entry-differs")
+    );
+    // A document that is none is shown in its own text.
+    let mut broken = made(vec![chromium()]).files;
+    broken.insert(file.into(), b"{\n  \"name\": 1,\n}\n".to_vec());
+    let checked = judged(&Memory(broken));
+    let finding = checked.findings.iter().find(|one| one.code == "not-json");
+    let finding = finding.expect("it is found");
+    assert_eq!(checked.texts[finding.text].name, file);
+    // Far away, and without such folders, one question is the only one.
+    let far = Far {
+        memory: Memory::right(),
+        asked: Mutex::new(Vec::new()),
+    };
+    check(&far, None).expect("a registry");
+    let asked = far.asked.into_inner().expect("nobody panics");
+    let folders = asked.iter().filter(|path| path.contains("/workspaces/"));
+    assert_eq!(
+        folders.collect::<Vec<_>>(),
+        [
+            "1.0/workspaces/chromium/workspace.json",
+            "1.1/workspaces/chromium/workspace.json"
+        ]
+    );
+}
+
+/// A registry where each question costs something, and what it was asked.
+struct Far {
+    memory: Memory,
+    asked: Mutex<Vec<String>>,
+}
+
+impl Source for Far {
+    fn name(&self, path: &str) -> String {
+        path.to_owned()
+    }
+
+    fn read(&self, path: &str) -> Result<Option<Vec<u8>>, SourceError> {
+        self.asked
+            .lock()
+            .expect("nobody panics")
+            .push(path.to_owned());
+        self.memory.read(path)
+    }
+
+    fn is_near(&self) -> bool {
+        false
+    }
 }
 
 #[test]

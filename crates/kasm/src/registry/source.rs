@@ -1,8 +1,11 @@
 //! Where a registry is read from: a folder, or the web.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use kasmforge_connection::Route;
@@ -171,6 +174,35 @@ impl Source for Web {
     fn is_near(&self) -> bool {
         false
     }
+}
+
+/// Reads several files at once; the answers are in the order asked.
+pub(crate) fn read_all(
+    source: &dyn Source,
+    paths: &[String],
+) -> Vec<Result<Option<Vec<u8>>, SourceError>> {
+    /// Servers of static files take so many connections from anyone.
+    const READERS: usize = 8;
+    let next = AtomicUsize::new(0);
+    let answers = Mutex::new(BTreeMap::new());
+    std::thread::scope(|scope| {
+        for _ in 0..READERS.min(paths.len()) {
+            scope.spawn(|| {
+                while let Some((index, path)) = {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    paths.get(index).map(|path| (index, path))
+                } {
+                    let answer = source.read(path);
+                    answers
+                        .lock()
+                        .expect("no reader panics")
+                        .insert(index, answer);
+                }
+            });
+        }
+    });
+    let answers = answers.into_inner().expect("no reader panics");
+    answers.into_values().collect()
 }
 
 /// A path in the form addresses have (RFC 3986): everything but unreserved characters and `/` is
