@@ -13,6 +13,7 @@ mod support {
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -148,6 +149,38 @@ impl Shop {
         let here = self.project.path().display().to_string();
         ran.errors.replace(&here, "[project]").trim_end().to_owned()
     }
+}
+
+/// A picture in PNG (ISO/IEC 15948): from dark to light, from left to right.
+fn png(width: u32, height: u32) -> Vec<u8> {
+    let chunk = |kind: &[u8; 4], content: &[u8]| {
+        let mut crc = flate2::Crc::new();
+        crc.update(kind);
+        crc.update(content);
+        let length = u32::try_from(content.len()).expect("it is short");
+        [
+            &length.to_be_bytes(),
+            kind.as_slice(),
+            content,
+            &crc.sum().to_be_bytes(),
+        ]
+        .concat()
+    };
+    let mut row = vec![0];
+    row.extend((0..width).map(|x| u8::try_from(x * 255 / width).expect("at most 255")));
+    let rows = row.repeat(usize::try_from(height).expect("it is low"));
+    let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(&rows).expect("a vector takes all");
+    let mut header = [width.to_be_bytes(), height.to_be_bytes()].concat();
+    // Eight bits, grey, and the only methods there are.
+    header.extend([8, 0, 0, 0, 0]);
+    [
+        b"\x89PNG\r\n\x1a\n".to_vec(),
+        chunk(b"IHDR", &header),
+        chunk(b"IDAT", &encoder.finish().expect("a vector takes all")),
+        chunk(b"IEND", &[]),
+    ]
+    .concat()
 }
 
 fn kasm(friendly: &str, more: &str) -> String {
@@ -350,6 +383,33 @@ fn what_an_entry_lacks_is_shown_at_its_place() {
 }
 
 #[test]
+fn a_screenshot_is_looked_at_before_it_is_shown() {
+    let more = "screenshot = \"../files/shot.png\"\n";
+    let shop = Shop::of(&[("chromium", &kasm("Chromium", more))]);
+    shop.built("chromium", 2_000_000_000);
+    assert_snapshot!("a_screenshot_that_is_not_there", shop.refused());
+    let mut large = png(64, 36);
+    large.resize((4 << 20) + 1, 0);
+    for (name, bytes) in [
+        ("a_screenshot_that_is_too_large", large),
+        ("a_screenshot_that_is_no_picture", b"<html>".to_vec()),
+    ] {
+        shop.project.file("files/shot.png", &bytes);
+        assert_snapshot!(name, shop.refused());
+    }
+    let right = png(64, 36);
+    shop.project.file("files/shot.png", &right);
+    let public = shop.make();
+    let shown = public.join("workspaces/chromium-screenshot.png");
+    assert_eq!(fs::read(shown).expect("it is there"), right);
+    let page = fs::read_to_string(public.join("workspaces/chromium.html")).expect("a page");
+    assert!(page.contains("chromium-screenshot.png\" alt=\"Screenshot of Chromium\""));
+    // It is for people: what Kasm's servers read does not change by it.
+    let list = fs::read_to_string(public.join("1.1/list.json")).expect("a list");
+    assert!(!list.contains("screenshot"), "{list}");
+}
+
+#[test]
 fn any_registry_is_checked_on_disk_and_over_http() {
     let shop = Shop::of(&[("chromium", &kasm("Chromium", ""))]);
     shop.built("chromium", 2_000_000_000);
@@ -394,6 +454,15 @@ fn any_registry_is_checked_on_disk_and_over_http() {
       = help: a server answers "Invalid registry schema" to null here
       = help: this is `list_url`
 
+    error: `categories` is not what [registry]/1.1/workspaces/chromium/workspace.json says
+     --> [registry]/1.1/list.json:1:345
+      |
+    1 | ...paces":[{"architecture":["amd64"],"categories":["Browsers"],"compatibility":[{"image":"registry.example/desktops/chromium","uncomp...
+      |                                                   ^^^^^^^^^^^^ only the list has this
+      |
+      = help: there it is `["Browser"]`
+      = help: this is `workspaces[0].categories`
+
     warning: `Browsers` is not one of Kasm's categories
      --> [registry]/1.1/list.json:1:346
       |
@@ -402,6 +471,15 @@ fn any_registry_is_checked_on_disk_and_over_http() {
       |
       = help: did you mean `Browser`?
       = help: this is `workspaces[0].categories[0]`
+
+    error: `compatibility` is not what [registry]/1.1/workspaces/chromium/workspace.json says
+     --> [registry]/1.1/list.json:1:374
+      |
+    1 | ...y":[{"image":"registry.example/desktops/chromium...compressed_size_mb":2000,"version":"1.19.x"}],"d...
+      |       ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^...^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ only the list has this
+      |
+      = help: there it is `[{"image":"registry.example/desktops/chromium:latest","uncom…`
+      = help: this is `workspaces[0].compatibility`
 
     error: the image `registry.example/desktops/chromium` has no tag
      --> [registry]/1.1/list.json:1:384
@@ -422,6 +500,15 @@ fn any_registry_is_checked_on_disk_and_over_http() {
       = help: write `2170` without quotation marks
       = help: this is `workspaces[0].compatibility[0].uncompressed_size_mb`
 
+    error: `description` is not what [registry]/1.1/workspaces/chromium/workspace.json says
+     --> [registry]/1.1/list.json:1:789
+      |
+    1 | ...size_mb":2000,"version":"1.19.x"}],"description":"Another","docker_registry":"https://registry.example/","exec_config":{},"friendl...
+      |                                                     ^^^^^^^^^ only the list has this
+      |
+      = help: there it is `"The workspace chromium, for people who like it"`
+      = help: this is `workspaces[0].description`
+
     error: `categories` changed, but `sha` did not
      --> [registry]/1.1/list.json:1:938
       |
@@ -433,7 +520,7 @@ fn any_registry_is_checked_on_disk_and_over_http() {
 
     error: servers refuse this registry, or workspaces of it
     "#);
-    assert_snapshot!(ran.output.replace(&address, "[registry]"), @"[registry]: schema 1.0 with 1 workspace, schema 1.1 with 1 workspace; 5 errors, 1 warning");
+    assert_snapshot!(ran.output.replace(&address, "[registry]"), @"[registry]: schema 1.0 with 1 workspace, schema 1.1 with 1 workspace; 8 errors, 1 warning");
     let json = shop.run(&[
         "registry",
         "check",
@@ -592,10 +679,21 @@ fn gallery() -> Shop {
         ("chromium", of("Chromium", "Browser", both)),
         (
             "desktop",
-            of("Desktop", "Desktop", &format!("{sheet}{notes}")),
+            of(
+                "Desktop",
+                "Desktop",
+                &format!("{sheet}{notes}screenshot = \"../files/desktop.webp\"\n"),
+            ),
         ),
         ("evil", of(evil, "Games", notes)),
-        ("gimp", of("GIMP", "Multimedia", both)),
+        (
+            "gimp",
+            of(
+                "GIMP",
+                "Multimedia",
+                &format!("{both}screenshot = \"../files/gimp.png\"\n"),
+            ),
+        ),
         ("libreoffice", of("LibreOffice", "Office", sheet)),
         ("remmina", of("Remmina", "Remote Access", "")),
         ("thunderbird", of("Thunderbird", "Communication", both)),
@@ -605,6 +703,11 @@ fn gallery() -> Shop {
         .map(|(name, text)| (*name, text.as_str()))
         .collect();
     let shop = Shop::of(&named);
+    // One that comes with kasmforge, and one larger than any page.
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("workspaces/desktop/screenshot.webp");
+    let shipped = fs::read(shipped).expect("a screenshot");
+    shop.project.file("files/desktop.webp", &shipped);
+    shop.project.file("files/gimp.png", &png(2560, 1440));
     for (index, (name, _)) in workspaces.iter().enumerate() {
         shop.built(name, 700_000_000 + 300_000_000 * index as u64);
     }
@@ -620,6 +723,7 @@ fn the_gallery_is_sound_in_a_real_browser() {
         "index.html",
         "workspaces/desktop.html",
         "workspaces/evil.html",
+        "workspaces/gimp.html",
     ];
     let url = |page: &str| format!("file://{}", public.join(page).display());
     let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/test-output/registry");

@@ -100,10 +100,12 @@ fn needed(workspace: &Workspace) -> Vec<&'static File> {
     shipped::FILES.iter().filter(wanted).collect()
 }
 
-/// The texts among the shipped files.
+/// The shipped files as texts: of pictures, only that they are there is asked.
 fn shipped_texts() -> kasmforge_spec::Memory {
-    let text = |file: &File| Some((file.path, std::str::from_utf8(file.content).ok()?));
-    shipped::FILES.iter().filter_map(text).collect()
+    let texts = shipped::FILES.iter();
+    texts
+        .map(|file| (file.path, String::from_utf8_lossy(file.content)))
+        .collect()
 }
 
 /// A definition to go on from.
