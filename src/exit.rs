@@ -109,6 +109,7 @@ pub(crate) fn located(error: BuildError, files: &Files) -> anyhow::Error {
         BuildError::Finish(FinishError::Owner { name, .. }) => Some(name.at.clone()),
         BuildError::Finish(FinishError::Group { user, .. }) => Some(user.at.clone()),
         BuildError::MissingUser { name } => Some(name.at.clone()),
+        BuildError::MissingProgram { at, .. } => Some(at.clone()),
         _ => None,
     };
     let Some(at) = at else { return error.into() };

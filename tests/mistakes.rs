@@ -631,29 +631,145 @@ fn an_image_user_that_is_nobody_is_told() {
 #[test]
 fn an_entry_point_that_is_not_there_is_told() {
     let project = desktop("[image]\nentrypoint = [\"/usr/bin/absent\"]\n");
-    assert_snapshot!(told_after_locking(&project), @"error: the image has no /usr/bin/absent, which [image] entrypoint names");
+    assert_snapshot!(told_after_locking(&project), @r#"
+    error: the image has no /usr/bin/absent, which [image] entrypoint names
+     --> workspaces/desktop.toml:6:14
+      |
+    6 | entrypoint = ["/usr/bin/absent"]
+      |              ^^^^^^^^^^^^^^^^^^^ named here
+
+    1 mistake; no image was built
+    "#);
 }
 
 /// At build, not at start: whatever a definition says will run.
 #[test]
 fn what_is_to_run_and_is_not_there_is_told() {
-    for (text, told) in [
-        (
-            "[image]\nworking-directory = \"/home/nobody\"\n",
-            "/home/nobody, which [image] working-directory names",
+    let told = |text: &str| told_after_locking(&desktop(text));
+    assert_snapshot!(told("[image]\nworking-directory = \"/home/nobody\"\n"), @r#"
+    error: the image has no /home/nobody, which [image] working-directory names
+     --> workspaces/desktop.toml:6:21
+      |
+    6 | working-directory = "/home/nobody"
+      |                     ^^^^^^^^^^^^^^ named here
+
+    1 mistake; no image was built
+    "#);
+    assert_snapshot!(told("[[checks]]\nname = \"a\"\ncommand = [\"absent\"]\n"), @r#"
+    error: the image has no absent, which [[checks]] command names
+     --> workspaces/desktop.toml:7:11
+      |
+    7 | command = ["absent"]
+      |           ^^^^^^^^^^ named here
+
+    1 mistake; no image was built
+    "#);
+    assert_snapshot!(told("[[services]]\nname = \"a\"\ncommand = [\"absent\", \"--now\"]\n"), @r#"
+    error: the image has no absent, which [[services]] command names
+     --> workspaces/desktop.toml:7:11
+      |
+    7 | command = ["absent", "--now"]
+      |           ^^^^^^^^^^^^^^^^^^^ named here
+
+    1 mistake; no image was built
+    "#);
+    assert_snapshot!(
+        told("[[services]]\nname = \"a\"\ncommand = [\"sh\"]\nready = { command = [\"/bin/absent\"] }\n"),
+        @r#"
+    error: the image has no /bin/absent, which [[services]] ready names
+     --> workspaces/desktop.toml:8:21
+      |
+    8 | ready = { command = ["/bin/absent"] }
+      |                     ^^^^^^^^^^^^^^^ named here
+
+    1 mistake; no image was built
+    "#
+    );
+    assert_snapshot!(told("[image.healthcheck]\ncommand = [\"/bin/absent\"]\n"), @r#"
+    error: the image has no /bin/absent, which [image.healthcheck] command names
+     --> workspaces/desktop.toml:6:11
+      |
+    6 | command = ["/bin/absent"]
+      |           ^^^^^^^^^^^^^^^ named here
+
+    1 mistake; no image was built
+    "#);
+    assert_snapshot!(told("[[services]]\nname = \"a\"\ncommand = [\"sh\"]\nuser = \"anna\"\n"), @r#"
+    error: the image has no user `anna`; declare it in [[users]], or install the package that makes it
+     --> workspaces/desktop.toml:8:8
+      |
+    8 | user = "anna"
+      |        ^^^^^^ named here
+
+    1 mistake; no image was built
+    "#);
+}
+
+/// At load of the definition, with both lines.
+#[test]
+fn services_that_cannot_run_together_are_told() {
+    let service = |name: &str, more: &str| {
+        format!("[[services]]\nname = \"{name}\"\ncommand = [\"sh\"]\n{more}")
+    };
+    let project = Project::new();
+    let text = [
+        service("a", "after = [\"b\"]\nready = { port = 6901 }\n"),
+        service("b", "after = [\"a\"]\nready = { port = 6901 }\n"),
+        service("c", "after = [\"bb\"]\n"),
+    ];
+    project.define("desktop", &format!("{}{}", debian(), text.concat()));
+    assert_snapshot!(told(&project), @r#"
+    error: the services `a` and `b` are both ready at port 6901
+      --> workspaces/desktop.toml:10:8
+       |
+     5 | name = "a"
+       |        --- has port 6901
+    ...
+    10 | name = "b"
+       |        ^^^ only one can have it
+       |
+       = help: give one of them another port
+
+    error: services wait for each other in a circle
+      --> workspaces/desktop.toml:12:10
+       |
+     7 | after = ["b"]
+       |          --- waits for `b`
+    ...
+    12 | after = ["a"]
+       |          ^^^ this waits for `a` again
+       |
+       = help: the circle is `a` → `b` → `a`
+
+    error: there is no service `bb`
+      --> workspaces/desktop.toml:17:10
+       |
+    17 | after = ["bb"]
+       |          ^^^^ no such service
+       |
+       = help: did you mean `b`?
+       = help: the services are: `a`, `b`, `c`
+
+    3 mistakes; nothing was written
+    "#);
+    project.define(
+        "desktop",
+        &format!(
+            "{}[deploy]\nports = [\"6901:6901\", \"6901:8080\"]\n",
+            debian()
         ),
-        (
-            "[[checks]]\nname = \"a\"\ncommand = [\"absent\"]\n",
-            "absent, which [[checks]] command names",
-        ),
-        (
-            "[[services]]\nname = \"a\"\ncommand = [\"sh\"]\nready = { command = [\"/bin/absent\"] }\n",
-            "/bin/absent, which [[services]] ready names",
-        ),
-    ] {
-        let told = format!("error: the image has no {told}");
-        assert_eq!(told_after_locking(&desktop(text)).trim_end(), told);
-    }
+    );
+    assert_snapshot!(told(&project), @r#"
+    error: the host's port `6901` is given twice
+     --> workspaces/desktop.toml:5:23
+      |
+    5 | ports = ["6901:6901", "6901:8080"]
+      |          -----------  ^^^^^^^^^^^ given again here
+      |          |
+      |          first given here
+
+    1 mistake; nothing was written
+    "#);
 }
 
 #[test]

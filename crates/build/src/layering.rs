@@ -9,7 +9,7 @@ use std::io;
 use std::path::Path;
 
 use kasmforge_lock::Ids;
-use kasmforge_spec::{Probe, Ready, Slim, Workspace};
+use kasmforge_spec::{Located, Location, Probe, Ready, Slim, Workspace};
 use kasmforge_tree::{Entry, Tree};
 
 use crate::accounts::{self, Accounts};
@@ -130,40 +130,47 @@ impl Layering<'_> {
             let last = self.workspace.stages.last();
             last.into_iter().flat_map(|stage| &stage.services)
         };
-        let mut named: Vec<(&'static str, &[String])> =
-            vec![("[image] entrypoint", &image.entrypoint)];
+        fn whole(command: &Located<Vec<String>>) -> (Option<&String>, &Location) {
+            (command.value.first(), &command.at)
+        }
+        let mut named = Vec::new();
+        if let Some(command) = &image.entrypoint {
+            named.push(("[image] entrypoint", whole(command)));
+        }
         if let Some(check) = &image.healthcheck {
-            named.push(("[image.healthcheck] command", &check.command));
+            named.push(("[image.healthcheck] command", whole(&check.command)));
         }
         for service in services() {
-            named.push(("[[services]] command", &service.command));
+            named.push(("[[services]] command", whole(&service.command)));
             if let Some(Ready::Command(command)) = &service.ready {
-                named.push(("[[services]] ready", command));
+                named.push(("[[services]] ready", whole(command)));
             }
         }
         for check in &self.workspace.checks {
             if let Probe::Command(command) = &check.probe {
-                named.push(("[[checks]] command", command));
+                named.push(("[[checks]] command", (command.first(), &check.at)));
             }
         }
         let search = image.environment.get("PATH").map_or(SEARCH, String::as_str);
-        for (who, command) in named {
-            let Some(program) = command.first() else {
+        for (who, (program, at)) in named {
+            let Some(program) = program else {
                 continue;
             };
             if !finish::has_program(tree, program, search) {
                 return Err(BuildError::MissingProgram {
                     path: program.clone(),
                     who,
+                    at: at.clone(),
                 });
             }
         }
         if let Some(folder) = &image.working_directory
-            && !finish::has_program(tree, folder, search)
+            && !finish::has_program(tree, &folder.value, search)
         {
             return Err(BuildError::MissingProgram {
-                path: folder.clone(),
+                path: folder.value.clone(),
                 who: "[image] working-directory",
+                at: folder.at.clone(),
             });
         }
         let users = image

@@ -48,7 +48,7 @@ use kasmforge_digest::Digest;
 use kasmforge_image::{Configuration, Healthcheck, InvalidReference, Reference};
 use kasmforge_lock::Lock;
 use kasmforge_plan::{Inputs, NotLocked, Plan};
-use kasmforge_spec::{Located, Workspace};
+use kasmforge_spec::{Located, Location, Workspace};
 use kasmforge_store::Store;
 
 use crate::carry::Carrying;
@@ -211,6 +211,8 @@ pub enum BuildError {
         path: String,
         /// The key of the definition.
         who: &'static str,
+        /// Where it stands.
+        at: Location,
     },
     /// The image's user, or a service's, is nobody.
     #[error("the image has no user `{}`; declare it in [[users]], or install the package that makes it", name.value)]
@@ -436,15 +438,22 @@ fn configuration(workspace: &Workspace) -> Configuration {
         .collect();
     Configuration {
         user: image.user.as_ref().map(|user| user.value.clone()),
-        working_directory: image.working_directory.clone(),
-        entrypoint: image.entrypoint.clone(),
+        working_directory: image
+            .working_directory
+            .as_ref()
+            .map(|folder| folder.value.clone()),
+        entrypoint: image
+            .entrypoint
+            .as_ref()
+            .map(|command| command.value.clone())
+            .unwrap_or_default(),
         command: image.command.clone(),
         environment: image.environment.clone(),
         ports: ports.into_iter().collect(),
         volumes: image.volumes.clone(),
         labels,
         healthcheck: image.healthcheck.as_ref().map(|check| Healthcheck {
-            command: check.command.clone(),
+            command: check.command.value.clone(),
             interval: check.interval,
             timeout: check.timeout,
             start_period: check.start_period,

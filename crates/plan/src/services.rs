@@ -109,7 +109,7 @@ fn service_folder(service: &Service, stop: usize) -> Vec<Compiled> {
         let others = words(service.after.iter().map(|other| other.value.as_str()));
         run.push_str(&format!("wait_for {others}\n"));
     }
-    let command = words(service.command.iter().map(String::as_str));
+    let command = words(service.command.value.iter().map(String::as_str));
     run.push_str(&format!("start {user} {way} {command}\n"));
 
     let restart = match service.restart {
@@ -155,7 +155,7 @@ fn question(ready: &Ready) -> String {
         Ready::Command(command) => {
             format!(
                 "{} >/dev/null 2>&1",
-                words(command.iter().map(String::as_str))
+                words(command.value.iter().map(String::as_str))
             )
         }
     }

@@ -153,11 +153,12 @@ fn image(name: &str, raw: RawImage, healthcheck: Option<Healthcheck>) -> Image {
             tags
         },
         user: raw.user.map(|user| located(&user, |user| user.0.clone())),
-        working_directory: raw.working_directory.map(|folder| folder.value.0),
+        working_directory: raw
+            .working_directory
+            .map(|folder| located(&folder, |folder| folder.0.clone())),
         entrypoint: raw
             .entrypoint
-            .map(|command| command.value.0)
-            .unwrap_or_default(),
+            .map(|command| located(&command, |command| command.0.clone())),
         command: raw
             .command
             .map(|arguments| arguments.value.0)
@@ -203,7 +204,7 @@ fn healthcheck(raw: &RawHealthcheck, diagnostics: &mut Vec<Diagnostic>) -> Optio
         return None;
     };
     Some(Healthcheck {
-        command: command.value.0.clone(),
+        command: located(command, |command| command.0.clone()),
         interval: raw
             .interval
             .as_ref()

@@ -296,7 +296,7 @@ pub struct Service {
     /// Its name: letters, digits, `-` and `_`.
     pub name: Located<String>,
     /// The command with its arguments.
-    pub command: Vec<String>,
+    pub command: Located<Vec<String>>,
     /// The user it runs as, where PID 1 is root. `None`: as PID 1.
     pub user: Option<Located<String>>,
     /// The services that must be ready before it starts.
@@ -328,7 +328,7 @@ pub enum Ready {
     /// This file exists.
     File(String),
     /// This command ends with status 0.
-    Command(Vec<String>),
+    Command(Located<Vec<String>>),
 }
 
 /// What is left out of packages.
@@ -354,9 +354,9 @@ pub struct Image {
     /// The user the entry point runs as: name or number.
     pub user: Option<Located<String>>,
     /// Where it starts.
-    pub working_directory: Option<String>,
+    pub working_directory: Option<Located<String>>,
     /// The entry point.
-    pub entrypoint: Vec<String>,
+    pub entrypoint: Option<Located<Vec<String>>>,
     /// Its default arguments.
     pub command: Vec<String>,
     /// Environment variables.
@@ -377,7 +377,7 @@ pub struct Image {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Healthcheck {
     /// The command.
-    pub command: Vec<String>,
+    pub command: Located<Vec<String>>,
     /// Seconds between two runs.
     pub interval: u64,
     /// Seconds after which a run counts as failed.
@@ -488,6 +488,8 @@ pub struct Check {
     pub probe: Probe,
     /// Seconds it may take to come true.
     pub within: u64,
+    /// Where its probe was written.
+    pub at: Location,
 }
 
 /// One question to a running container.

@@ -29,7 +29,7 @@ pub(crate) fn services<'a>(
         };
         Some(Service {
             name: located(name, |name| name.0.clone()),
-            command: command.value.0.clone(),
+            command: located(command, |command| command.0.clone()),
             user: raw
                 .value
                 .user
@@ -77,8 +77,9 @@ fn readiness(service: &str, raw: &Located<RawReady>, found: &mut Vec<Diagnostic>
             ),
             (
                 "command",
-                choice(command.as_ref(), |command| {
-                    Ready::Command(command.0.clone())
+                command.as_ref().map(|command| {
+                    let words = located(command, |command| command.0.clone());
+                    (Ready::Command(words), command.at.clone())
                 }),
             ),
         ],
@@ -147,6 +148,9 @@ fn check(raw: &Located<RawCheck>, found: &mut Vec<Diagnostic>) -> Option<Check> 
         within: within
             .as_ref()
             .map_or(WITHIN, |within| within.value.0.into()),
+        at: command
+            .as_ref()
+            .map_or_else(|| raw.at.clone(), |command| command.at.clone()),
     })
 }
 

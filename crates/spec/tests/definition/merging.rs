@@ -70,7 +70,7 @@ fn named_entries_are_replaced_whole_and_in_place() {
         .map(|service| &*service.name.value)
         .collect();
     assert_eq!(names, ["a", "b"]);
-    assert_eq!(desktop.services[0].command, ["c"]);
+    assert_eq!(desktop.services[0].command.value, ["c"]);
     assert_eq!(desktop.services[0].restart, Restart::Always);
     assert_eq!(
         (core.users[0].uid, core.users[0].shell.as_str()),
@@ -131,10 +131,11 @@ fn commands_are_single_values() {
         "",
         "[image]\nentrypoint = [\"/start\"]\ncommand = []\n[image.healthcheck]\ntimeout = 3\n",
     );
-    assert_eq!(workspace.image.entrypoint, ["/start"]);
+    let entrypoint = workspace.image.entrypoint.as_ref();
+    assert_eq!(entrypoint.expect("it has one").value, ["/start"]);
     assert!(workspace.image.command.is_empty());
     let check = workspace.image.healthcheck.expect("the parent gave one");
-    assert_eq!(check.command, ["/healthy"]);
+    assert_eq!(check.command.value, ["/healthy"]);
     assert_eq!(
         (
             check.interval,
