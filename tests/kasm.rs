@@ -2,10 +2,12 @@
 //!
 //! The server is a fake; the public Python client of the API holds it to the real one by running
 //! its whole use against it. cloud-init itself judges the file for new hosts. Needs `python3` with
-//! `venv`, `openssl`, and what `pip` and `apt-get download` fetch.
+//! `venv`, `openssl`, and what `pip` and `apt-get download` fetch; for one test root, `docker.io`,
+//! `iproute2` and `busybox-static`.
 
 mod support {
     pub(crate) mod archive;
+    pub(crate) mod engine;
     pub(crate) mod kasm;
     pub(crate) mod python;
 }
@@ -19,6 +21,7 @@ use std::time::{Duration, Instant};
 use insta::assert_snapshot;
 use serde_json::{Value, json};
 use support::archive::{Project, Ran, debian};
+use support::engine::Engine;
 use support::kasm::{Fake, Fault, KEY, SECRET, USER};
 use support::python;
 
@@ -231,6 +234,25 @@ fn a_server_that_keeps_something_else_is_found_out() {
 }
 
 #[test]
+fn two_workspaces_that_could_be_meant_are_not_guessed_between() {
+    let project = project();
+    let fake = registered(&project);
+    let mut twin = fake.state().images[0].clone();
+    twin.insert("image_id".into(), json!("2".repeat(32)));
+    fake.state().images.push(twin);
+    for arguments in [
+        ["register", "desktop"].as_slice(),
+        &["session", "start", "desktop"],
+    ] {
+        let ran = run(&project, &fake, arguments);
+        assert_eq!(ran.status, 1, "{ran:?}");
+        assert_snapshot!("two_that_could_be_meant", said(&ran, &fake));
+    }
+    let named = ["register", "desktop", "--image-id", &"2".repeat(32)];
+    assert_eq!(run(&project, &fake, &named).status, 0);
+}
+
+#[test]
 fn an_orchestrator_gets_what_it_needs_and_no_secret() {
     let project = project();
     let fake = Fake::new();
@@ -403,6 +425,136 @@ fn a_workspace_is_verified_and_its_session_stopped() {
     the container's first process ends and is started again: look at `docker logs` of the container; it must not end because a service of the desktop did
     error: session 0000000000005eed0000000000000004 will not run: it is error: Container 5f is restarting, wait until the container is running
     ");
+}
+
+/// A workspace with one check that holds at once.
+fn checked_once() -> Project {
+    let project = Project::new();
+    let text = definition();
+    let (begin, _) = text.split_once("[[checks]]").expect("it has checks");
+    let check = "[[checks]]\nname = \"files\"\nfile = \"/etc/passwd\"\nwithin = 1\n";
+    project.define("desktop", &format!("{begin}{check}"));
+    project
+}
+
+/// What `verify` says of a server that answers so when it is asked for the downloads of a session.
+fn verified_with(downloads: Option<Fault>) -> String {
+    let project = checked_once();
+    let fake = Fake::with(move |endpoint, _| {
+        let asked = endpoint.starts_with("kasmforge-verify-");
+        downloads.clone().filter(|_| asked)
+    });
+    fake.state().downloads = false;
+    let ran = run(&project, &fake, &["register", "desktop"]);
+    assert_eq!(ran.status, 0, "{ran:?}");
+    let ran = run(
+        &project,
+        &fake,
+        &["verify", "desktop", "--json", "--result-timeout", "1"],
+    );
+    assert_eq!((ran.status, fake.sessions()), (1, 0), "{ran:?}");
+    let json = json_of(&ran);
+    assert_eq!(
+        (&json["passed"], &json["checks"], &json["stopped"]),
+        (&json!(false), &json!([]), &json!(true))
+    );
+    let said = ran.errors.lines();
+    let said = said.skip_while(|line| !line.starts_with("error"));
+    let said = said.collect::<Vec<_>>().join("\n");
+    said.replace(&fake.address(), "[server]")
+}
+
+#[test]
+fn results_that_cannot_be_read_are_no_success() {
+    let page = || Fault::Answer(200, "<html>Log in</html>".into());
+    assert_snapshot!(verified_with(None), @"
+    error: the session runs, but what its checks saw cannot be read within 2 s: there is no such file
+    they are read from the session's downloads, which the image's web server must offer as Kasm's own images do; where the agent's Docker engine can be reached, --engine HOST asks the container itself
+    ");
+    assert_snapshot!(verified_with(Some(page())).lines().next().unwrap_or_default(), @"error: the session runs, but what its checks saw cannot be read within 2 s: what stands there is something else");
+    assert_snapshot!(verified_with(Some(Fault::Answer(401, String::new()))).lines().next().unwrap_or_default(), @"error: the session runs, but what its checks saw cannot be read within 2 s: the server answers the session's downloads with status 401");
+    assert_snapshot!(verified_with(Some(Fault::Redirect("/login".into()))).lines().next().unwrap_or_default(), @"error: the session runs, but what its checks saw cannot be read within 2 s: [server] answers the session's downloads with status 302 and sends to another path of its own; that is not followed, because the API key would go along: give the address it is really at");
+}
+
+#[test]
+fn the_engine_that_runs_a_session_can_be_asked_itself() {
+    let engine = Engine::start();
+    let fake = Fake::new();
+    // Nothing of this container is offered for download.
+    fake.state().downloads = false;
+    fake.state().container = container(&engine);
+    let project = checked_once();
+    let with_checks = |more: &str| {
+        let text = definition();
+        let (begin, _) = text.split_once("[[checks]]").expect("it has checks");
+        project.define("desktop", &format!("{begin}{more}"));
+    };
+    with_checks(
+        "[[checks]]\nname = \"busy\"\nfile = \"/bin/busybox\"\nwithin = 1\n\
+         [[checks]]\nname = \"runs\"\nprocess = \"sleep\"\nwithin = 1\n",
+    );
+    assert_eq!(run(&project, &fake, &["register", "desktop"]).status, 0);
+    let host = engine.host();
+    let verify = ["verify", "desktop", "--engine", &host];
+    let ran = run(&project, &fake, &verify);
+    assert_eq!((ran.status, fake.sessions()), (0, 0), "{ran:?}");
+    assert!(
+        ran.output
+            .starts_with("ok      busy\nok      runs\ndesktop runs, and 2 of 2"),
+        "{ran:?}"
+    );
+    with_checks("[[checks]]\nname = \"listens\"\nport = 6901\nwithin = 1\n");
+    let ran = run(&project, &fake, &verify);
+    assert_eq!((ran.status, fake.sessions()), (1, 0), "{ran:?}");
+    assert!(
+        ran.output
+            .starts_with("failed  listens: nothing listens on port 6901\n"),
+        "{ran:?}"
+    );
+    // Another host's engine than the one that runs it.
+    fake.state().container = "5f".repeat(32);
+    let ran = run(&project, &fake, &verify);
+    assert_eq!((ran.status, fake.sessions()), (1, 0), "{ran:?}");
+    let said = ran.errors.replace(&host, "[engine]");
+    let said = said.lines().skip_while(|line| !line.starts_with("error"));
+    assert_snapshot!(said.collect::<Vec<_>>().join("\n"), @"
+    error: the engine at [engine] cannot be asked; the session runs on kasm-agent-1
+      because there is no container `5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f`
+    ");
+}
+
+/// A container of nothing but busybox, which sleeps.
+fn container(engine: &Engine) -> String {
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let bin = folder.path().join("bin");
+    fs::create_dir(&bin).expect("a folder");
+    let busybox = ["/bin/busybox", "/usr/bin/busybox"].into_iter();
+    let busybox = busybox.map(std::path::Path::new).find(|path| path.exists());
+    let busybox = busybox.expect("`busybox` is there: apt-get install busybox-static");
+    fs::copy(busybox, bin.join("busybox")).expect("busybox");
+    for name in ["cat", "sleep", "test"] {
+        std::os::unix::fs::symlink("busybox", bin.join(name)).expect("a link");
+    }
+    let tar = Command::new("tar")
+        .args(["--create", "--owner=0", "--group=0", "--directory"])
+        .arg(folder.path())
+        .arg("bin")
+        .output()
+        .expect("`tar` runs");
+    let post = |path: &str, body: &[u8]| {
+        let answer = engine.request("POST", path, body).expect("an answer");
+        assert!(answer.starts_with("HTTP/1.1 20"), "{path}: {answer}");
+        answer
+    };
+    post("/images/create?fromSrc=-&repo=busy&tag=1", &tar.stdout);
+    let config = json!({
+        "Image": "busy:1", "Cmd": ["/bin/sleep", "100000"], "HostConfig": {"NetworkMode": "none"},
+    });
+    let made = post("/containers/create", config.to_string().as_bytes());
+    let id = made.split("\"Id\":\"").nth(1).expect("an id");
+    let id = id.split('"').next().expect("an id").to_owned();
+    post(&format!("/containers/{id}/start"), b"");
+    id
 }
 
 #[test]
@@ -607,6 +759,72 @@ fn a_certificate_nobody_signed_must_be_pinned() {
     assert!(ran.errors.contains("warning: --insecure"), "{ran:?}");
     let ran = run(&project, &fake, &["images", "--fingerprint", "abcd"]);
     ran.failed_with(&["--fingerprint is no SHA-256 fingerprint"]);
+}
+
+#[test]
+fn a_proxy_and_a_list_of_authorities_are_checked_before_anybody_is_asked() {
+    let project = project();
+    let fake = Fake::new();
+    let mut wrong = command(&project, &fake, &["images"]);
+    let wrong = Ran::of(wrong.env("https_proxy", "nonsense://me:hunter22@proxy.test:3128"));
+    assert!(!wrong.errors.contains("hunter22"), "{wrong:?}");
+    assert_eq!(wrong.status, 1);
+    assert_snapshot!(wrong.errors.trim_end(), @"
+    error: `nonsense://proxy.test:3128` is no address of a proxy; write http://HOST:PORT
+      because invalid proxy url
+    ");
+    let empty = project.path().join("authorities.pem");
+    fs::write(&empty, "nothing\n").expect("a file");
+    let mut none = command(&project, &fake, &["images"]);
+    let none = Ran::of(none.env("SSL_CERT_FILE", &empty));
+    assert_eq!(none.status, 1);
+    let here = project.path().display().to_string();
+    assert_snapshot!(none.errors.replace(&here, "[project]").trim_end(), @"
+    error: cannot read the certificates in [project]/authorities.pem
+      because it holds no certificate in PEM form
+    ");
+    let nobody = Ran::of(&mut without_authorities(&command(
+        &project,
+        &fake,
+        &["images"],
+    )));
+    assert_eq!(nobody.status, 1);
+    assert_snapshot!(nobody.errors.trim_end(), @"error: this machine has no list of certificate authorities; name the server's authority with --ca-file, or pin its certificate with --fingerprint");
+    assert!(fake.state().requests.is_empty());
+}
+
+/// The same command on a machine that has no list of certificate authorities. Needs root.
+fn without_authorities(command: &Command) -> Command {
+    const HIDDEN: &str = "for list in /etc/ssl/certs/ca-certificates.crt \
+        /etc/pki/tls/certs/ca-bundle.crt /etc/ssl/ca-bundle.pem; do \
+        [ ! -e $list ] || mount --bind /dev/null $list || exit 9; done; exec \"$@\"";
+    let mut hidden = Command::new("unshare");
+    hidden
+        .args(["--mount", "sh", "-c", HIDDEN, "sh"])
+        .arg(command.get_program())
+        .args(command.get_args())
+        .env_remove("SSL_CERT_FILE");
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => hidden.env(name, value),
+            None => hidden.env_remove(name),
+        };
+    }
+    hidden
+}
+
+#[test]
+fn a_server_that_is_not_well_is_told_as_it_says() {
+    let project = project();
+    let said_by = |fault: Fault| {
+        let fake =
+            Fake::with(move |endpoint, _| (endpoint == "__healthcheck").then(|| fault.clone()));
+        let ran = run(&project, &fake, &["check"]);
+        assert_eq!(ran.status, 1, "{ran:?}");
+        said(&ran, &fake)
+    };
+    assert_snapshot!(said_by(Fault::Answer(200, "{\"ok\": false}".into())), @r#"error: [server] is not healthy: its health check says `{"ok": false}`"#);
+    assert_snapshot!(said_by(Fault::Answer(500, "<html>".into())), @"error: [server] is not healthy: its health check answers with status 500");
 }
 
 #[test]

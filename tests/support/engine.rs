@@ -217,7 +217,8 @@ impl Engine {
         stream.set_read_timeout(Some(STOP))?;
         write!(
             stream,
-            "{method} {path} HTTP/1.1\r\nHost: engine\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+            "{method} {path} HTTP/1.1\r\nHost: engine\r\nConnection: close\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
             body.len()
         )?;
         stream.write_all(body)?;

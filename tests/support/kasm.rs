@@ -79,6 +79,8 @@ pub(crate) struct State {
     /// Whether the downloads of sessions are passed on.
     pub(crate) downloads: bool,
     pub(crate) version: Option<&'static str>,
+    /// The container that sessions are said to run in.
+    pub(crate) container: String,
     made: u64,
     folder: TempDir,
 }
@@ -309,6 +311,7 @@ impl State {
             fails: None,
             downloads: true,
             version: Some("1.18.1"),
+            container: "5f".repeat(32),
             made: 0,
             folder: TempDir::new().expect("a folder"),
         }
@@ -533,7 +536,7 @@ impl State {
             "kasm_url": link,
             "kasm": {
                 "kasm_id": dashed(id), "user_id": dashed(&session.user), "image_id": session.image,
-                "image": image, "operational_status": "running", "container_id": "5f".repeat(32),
+                "image": image, "operational_status": "running", "container_id": self.container,
                 "container_ip": "172.20.0.5", "hostname": "kasm-agent-1", "host": "kasm-agent-1",
                 "port": 443, "share_id": "abc123", "cores": 2.0, "memory": 2_768_000_000_u64,
                 "start_date": "2026-01-02 03:04:05.678901", "keepalive_date": "None",

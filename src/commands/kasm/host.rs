@@ -13,7 +13,7 @@ const RELEASES: &str = "https://kasm-static-content.s3.amazonaws.com/kasm_releas
 
 #[derive(Debug, Args)]
 pub(super) struct Host {
-    /// The release of Kasm: `1.18.1`.
+    /// The release of Kasm, as the name of its download has it: `1.18.1`, `1.17.0.7f020d`.
     #[arg(long, value_name = "VERSION")]
     release: String,
     /// The SHA-256 of the release's tar, as `sha256sum` prints it.
@@ -65,13 +65,10 @@ enum Pruning {
 /// Prints a cloud-init file for a new host with Kasm.
 pub(super) fn run(wanted: &Host, world: &World<'_>) -> anyhow::Result<()> {
     let version = &wanted.release;
-    let is_version = version.split('.').count() >= 2
-        && version
-            .split('.')
-            .all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()));
-    if !is_version {
+    if !is_release(version) {
         bail!(
-            "`{}` is no release of Kasm; write it as 1.18.1",
+            "`{}` is no release of Kasm; write it as the name of its download has it: 1.18.1, or \
+             1.17.0.7f020d",
             version.escape_debug()
         );
     }
@@ -123,6 +120,17 @@ pub(super) fn run(wanted: &Host, world: &World<'_>) -> anyhow::Result<()> {
     Ok(world.printer.raw(&text)?)
 }
 
+/// Whether a text is a release's version; up to 1.17, some digits of a commit follow it.
+fn is_release(text: &str) -> bool {
+    let parts: Vec<&str> = text.split('.').collect();
+    let number = |part: &&str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    let commit = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_hexdigit());
+    match parts.as_slice() {
+        [numbers @ .., last] if numbers.len() == 3 => numbers.iter().all(number) && commit(last),
+        numbers => (2..=3).contains(&numbers.len()) && numbers.iter().all(number),
+    }
+}
+
 fn digest(text: &str) -> Result<Digest, String> {
     let digits = text.split_whitespace().next().unwrap_or_default();
     Digest::from_hex(&digits.to_ascii_lowercase())
@@ -141,4 +149,27 @@ fn image(text: &str) -> Result<String, String> {
     (starts && text.bytes().all(fine))
         .then(|| text.to_owned())
         .ok_or_else(|| "this is no name of an image".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_release;
+
+    #[test]
+    fn releases_are_those_that_can_be_downloaded() {
+        for release in ["1.18.1", "1.18", "1.17.0.7f020d", "1.10.0.238225"] {
+            assert!(is_release(release), "{release}");
+        }
+        for other in [
+            "",
+            "1",
+            "1.18.x",
+            "1..1",
+            "latest",
+            "1.17.0.7f020d.tar.gz",
+            "1.17.0.../x",
+        ] {
+            assert!(!is_release(other), "{other}");
+        }
+    }
 }

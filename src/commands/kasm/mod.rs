@@ -9,6 +9,7 @@ mod interrupt;
 mod register;
 mod script;
 mod session;
+mod start;
 mod variables;
 mod verify;
 

@@ -147,6 +147,8 @@ mod tests {
     use std::net::TcpListener;
     use std::process::Command;
 
+    use kasmforge_spec::{Files, Location};
+
     use super::*;
 
     fn check(name: &str, probe: Probe) -> Check {
@@ -154,6 +156,10 @@ mod tests {
             name: name.into(),
             probe,
             within: 0,
+            at: Location {
+                file: Files::default().add("", ""),
+                span: 0..0,
+            },
         }
     }
 

@@ -1,20 +1,18 @@
 //! `kasmforge kasm session …`
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
-use kasmforge_kasm::api::{Client, Id, Request, Started, State, Status, Waiting};
-use kasmforge_spec::Workspace;
+use kasmforge_kasm::api::{Client, Id, State, Status, Waiting};
 use serde_json::{Value, json};
 
+use super::World;
 use super::connection::{Connection, ConnectionArguments};
 use super::interrupt::Interrupt;
 use super::register::id;
+use super::start::{connect_with, image, request, watch};
 use super::variables::Variables;
-use super::{World, reference};
-use crate::printer::Printer;
 
 /// The pause between two looks at a session that starts. Each makes a new login link.
 const PAUSE: Duration = Duration::from_secs(2);
@@ -157,53 +155,6 @@ pub(super) fn run(wanted: &Session, world: &World<'_>) -> anyhow::Result<()> {
     }
 }
 
-/// Finds the server's workspace for a definition.
-pub(super) fn image(client: &Client, workspace: &Workspace) -> anyhow::Result<Id> {
-    let name = reference(workspace);
-    let images = client.images()?;
-    let mut found: Vec<_> = images.iter().filter(|image| image.name == name).collect();
-    // One that people do not see, beside one that they do, is not meant.
-    if found.len() > 1 {
-        found.retain(|image| image.enabled != Some(false));
-    }
-    match found.as_slice() {
-        [] => bail!(
-            "the server has no workspace with the image {name}; run `kasmforge kasm register {}`",
-            workspace.name
-        ),
-        [image] => Ok(image.id.clone()),
-        several => {
-            let ids = several.iter().map(|image| image.id.to_string()).collect();
-            Err(kasmforge_kasm::api::Error::Ambiguous { ids }.into())
-        }
-    }
-}
-
-/// Connects for a session with variables, whose values are then not repeated.
-pub(super) fn connect_with(
-    variables: &BTreeMap<String, String>,
-    arguments: &ConnectionArguments,
-    world: &World<'_>,
-) -> anyhow::Result<Connection> {
-    Connection::new(arguments, variables.values().cloned().collect(), world)
-}
-
-/// Requests a session.
-pub(super) fn request(
-    connection: &Connection,
-    image: Id,
-    environment: BTreeMap<String, String>,
-    open: Option<String>,
-) -> anyhow::Result<Started> {
-    let user = connection.user()?;
-    Ok(connection.client.request_session(&Request {
-        image,
-        user: user.id,
-        environment,
-        url: open,
-    })?)
-}
-
 fn begin(wanted: &Start, world: &World<'_>) -> anyhow::Result<()> {
     let variables = wanted.variables.read()?;
     let workspace = match wanted.image_id {
@@ -255,35 +206,6 @@ fn begin(wanted: &Start, world: &World<'_>) -> anyhow::Result<()> {
         client,
         world,
     )
-}
-
-/// Waits until a session runs, and tells how far it is whenever that changes.
-pub(super) fn watch(
-    client: &Client,
-    session: &Id,
-    user: &Id,
-    waiting: Waiting,
-    interrupt: &Interrupt,
-    printer: &Printer,
-) -> Result<Status, kasmforge_kasm::api::Error> {
-    let mut told = String::new();
-    let mut observe = |status: &Status| {
-        if status.state == State::Running {
-            return;
-        }
-        let mut text = status.state.word().to_owned();
-        if let Some(progress) = status.progress {
-            text.push_str(&format!(", {progress} %"));
-        }
-        if let Some(message) = &status.message {
-            text.push_str(&format!(": {}", client.without_secrets(message)));
-        }
-        if text != told {
-            printer.say(&text);
-            told = text;
-        }
-    };
-    client.wait_until_running(session, user, waiting, &mut observe, &|| interrupt.asked())
 }
 
 fn wait(wanted: &Wait, world: &World<'_>) -> anyhow::Result<()> {

@@ -5,37 +5,41 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use clap::Args;
-use kasmforge_kasm::api::{Client, Error, Started, Status};
+use kasmforge_kasm::api::{Client, Error, Id, Started, Status};
 use kasmforge_spec::{Check, Workspace};
 use serde_json::{Value, json};
 
 use super::World;
 use super::connection::{Connection, ConnectionArguments};
 use super::interrupt::Interrupt;
+use super::register::id;
 use super::script::{self, Seen};
-use super::session::{self, Patience};
+use super::session::Patience;
+use super::start;
 use super::variables::Variables;
 use crate::cli::EngineArguments;
 use crate::commands::engine;
-use crate::printer::Printer;
 
 /// The pause between two looks for results.
 const PAUSE: Duration = Duration::from_secs(1);
-
-/// How long the server and its agent may take, besides the checks themselves, to have a command
-/// executed and to pass its results on.
-const DELAY: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Args)]
 pub(super) struct Verify {
     /// The workspace [default: the only one].
     workspace: Option<String>,
+    /// Which of the server's workspaces is started, where several have the image.
+    #[arg(long, value_name = "ID", value_parser = id)]
+    image_id: Option<Id>,
     #[command(flatten)]
     variables: Variables,
     /// Asks the container through the agent's Docker engine at this address, and not through the
     /// server.
     #[arg(long, value_name = "HOST")]
     engine: Option<String>,
+    /// Seconds that server and agent may take, besides the checks themselves, to have them made and
+    /// to pass on what they saw.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    result_timeout: u64,
     #[command(flatten)]
     patience: Patience,
     #[command(flatten)]
@@ -52,10 +56,13 @@ struct Ran {
 pub(super) fn run(wanted: &Verify, world: &World<'_>) -> anyhow::Result<()> {
     let workspace = world.workspace(wanted.workspace.as_ref())?;
     let variables = wanted.variables.read()?;
-    let connection = session::connect_with(&variables, &wanted.connection, world)?;
-    let image = session::image(&connection.client, &workspace)?;
+    let connection = start::connect_with(&variables, &wanted.connection, world)?;
+    let image = match &wanted.image_id {
+        Some(id) => id.clone(),
+        None => start::image(&connection.client, &workspace)?,
+    };
     let interrupt = Interrupt::listen()?;
-    let started = session::request(&connection, image.clone(), variables, None)?;
+    let started = start::request(&connection, image.clone(), variables, None)?;
     world.printer.say(&format!("session {} starts", started.id));
 
     // From here on there is a session, and every way out goes through its end.
@@ -113,7 +120,7 @@ fn steps(
     let begun = Instant::now();
     let (id, user) = (&started.id, &started.user);
     let waiting = wanted.patience.waiting();
-    let status = session::watch(client, id, user, waiting, interrupt, world.printer)?;
+    let status = start::watch(client, id, user, waiting, interrupt, world.printer)?;
     let after = begun.elapsed();
     world
         .printer
@@ -122,7 +129,11 @@ fn steps(
         ([], _) => Ok(Vec::new()),
         (_, Some(host)) => through_engine(host, &status, workspace),
         (checks, None) => {
-            through_server(checks, started, &status, client, interrupt, world.printer)
+            world
+                .printer
+                .say(&format!("{} checks are made", checks.len()));
+            let delay = Duration::from_secs(wanted.result_timeout);
+            through_server(checks, delay, started, &status, client, interrupt)
         }
     };
     Ok(Ran { after, checks })
@@ -135,7 +146,11 @@ fn through_engine(host: &str, status: &Status, workspace: &Workspace) -> anyhow:
     let engine = engine::connected(&EngineArguments {
         host: Some(host.to_owned()),
     })?;
-    let outcomes = engine.check(container, &engine::health(workspace).checks)?;
+    let outcomes = engine.check(container, &engine::health(workspace).checks);
+    let outcomes = outcomes.with_context(|| {
+        let agent = status.host.as_deref().unwrap_or("another host");
+        format!("the engine at {host} cannot be asked; the session runs on {agent}")
+    })?;
     let seen = outcomes.into_iter().map(|outcome| Seen {
         name: outcome.name,
         problem: outcome.problem,
@@ -146,18 +161,17 @@ fn through_engine(host: &str, status: &Status, workspace: &Workspace) -> anyhow:
 /// Has the container ask itself, and reads what it saw.
 fn through_server(
     checks: &[Check],
+    delay: Duration,
     started: &Started,
     status: &Status,
     client: &Client,
     interrupt: &Interrupt,
-    printer: &Printer,
 ) -> anyhow::Result<Vec<Seen>> {
     let (id, user) = (&started.id, &started.user);
     let no_variables = std::collections::BTreeMap::new();
     client.execute(id, user, &script::command(checks, id), false, &no_variables)?;
-    printer.say(&format!("{} checks are made", checks.len()));
     let within: u64 = checks.iter().map(|check| check.within).sum();
-    let limit = DELAY + Duration::from_secs(within);
+    let limit = delay + Duration::from_secs(within);
     let begun = Instant::now();
     let problem = loop {
         if interrupt.asked() {
