@@ -24,10 +24,13 @@ target = "/usr/local/bin/notepad-of-the-test"
 text = """
 #!/bin/sh
 echo "$@" >>/tmp/application.log
-[ -x /tmp/notepad ] || cp /usr/bin/sleep /tmp/notepad
-exec /tmp/notepad 1000000
+exec /usr/local/bin/notepad 1000000
 """
 mode = "0755"
+
+[[files]]
+target = "/usr/local/bin/notepad"
+symlink = "/usr/bin/sleep"
 
 [image.environment]
 START_COMMAND = "notepad-of-the-test"
