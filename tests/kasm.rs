@@ -621,7 +621,7 @@ fn wrong_answers_are_told_with_their_place() {
     assert_snapshot!(answer(503, ""), @"error: the server answers get_images with status 503: its API is not up; it may be starting");
     assert_snapshot!(answer(401, ""), @"
     error: the server refuses get_images: status 401
-    it takes Images View, or Global Admin (200); give the key what is missing in the web interface (Settings > Developers > API Keys > Permissions), or look with `kasmforge kasm check`
+    it takes Images View, or Global Admin (200); the key lacks it, or is wrong: give it what is missing in the web interface (Settings > Developers > API Keys > Permissions), or look with `kasmforge kasm check`
     ");
 }
 

@@ -382,6 +382,49 @@ fn what_an_entry_lacks_is_shown_at_its_place() {
     "#);
 }
 
+/// What comes with kasmforge is a registry that no server refuses, and nothing in it is doubtful.
+#[test]
+fn the_shipped_workspaces_make_a_registry() {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let shop = Shop::of(&[]);
+    for (path, (_, bytes)) in tree(&here.join("workspaces")) {
+        if here.join("workspaces").join(&path).is_file() {
+            let path = Path::new("workspaces").join(path);
+            shop.project.file(path.to_str().expect("text"), &bytes);
+        }
+    }
+    for file in ["registry.toml", "kasmforge.lock"] {
+        let bytes = fs::read(here.join(file)).expect(file);
+        shop.project.file(file, &bytes);
+    }
+    let lock: toml::Table = fs::read_to_string(here.join("kasmforge.lock"))
+        .expect("a lock")
+        .parse()
+        .expect("it is TOML");
+    let mut listed = 0;
+    for workspace in lock["workspace"].as_array().expect("workspaces") {
+        if workspace["architecture"].as_str() == Some(architecture().as_str()) {
+            shop.built(workspace["name"].as_str().expect("a name"), 900_000_000);
+            listed += 1;
+        }
+    }
+    let ran = shop.run(&["registry", "build", "--skip-unbuilt", "--json"]);
+    assert_eq!(ran.status, 0, "{}", ran.errors);
+    let told: Value = serde_json::from_str(&ran.output).expect("it is JSON");
+    let made = told["workspaces"].as_array().expect("workspaces").len();
+    let left_out = told["left_out"].as_array().expect("workspaces").len();
+    assert!(made > 10 && made <= listed, "{made} of {listed}");
+    let definitions = fs::read_dir(here.join("workspaces")).expect("definitions");
+    let definitions = definitions.filter(|entry| {
+        let path = entry.as_ref().expect("an entry").path();
+        path.extension().is_some_and(|ending| ending == "toml")
+    });
+    assert_eq!(made + left_out, definitions.count());
+    let public = shop.public().display().to_string();
+    let checked = shop.run(&["registry", "check", &public, "--strict"]);
+    assert_eq!(checked.status, 0, "{checked:?}");
+}
+
 #[test]
 fn a_screenshot_is_looked_at_before_it_is_shown() {
     let more = "screenshot = \"../files/shot.png\"\n";

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use anyhow::bail;
 use clap::Args;
 use kasmforge_kasm::api::{Agent, Client, Error, Image, NO_PRUNING, Probe, Verdict};
+use kasmforge_spec::Workspace;
 use serde_json::{Value, json};
 
 use super::connection::ConnectionArguments;
@@ -54,7 +55,7 @@ pub(super) fn run(wanted: &Check, world: &World<'_>) -> anyhow::Result<()> {
     permissions(&probes, &mut found);
     let agents = agents(client, &mut found)?;
     let image = match &workspace {
-        Some(workspace) => image(client, &reference(workspace), &mut found)?,
+        Some(workspace) => image(client, workspace, &mut found)?,
         None => Value::Null,
     };
 
@@ -173,7 +174,9 @@ fn agents(client: &Client, found: &mut Findings) -> anyhow::Result<Option<Vec<Ag
     Ok(Some(agents))
 }
 
-fn image(client: &Client, name: &str, found: &mut Findings) -> anyhow::Result<Value> {
+fn image(client: &Client, workspace: &Workspace, found: &mut Findings) -> anyhow::Result<Value> {
+    let name = reference(workspace);
+    let name = name.as_str();
     let Some(images) = if_told(client.images())? else {
         found.problem("image", &format!("{name}: the key may not look for it"));
         return Ok(json!({"name": name, "registered": null}));
@@ -191,7 +194,10 @@ fn image(client: &Client, name: &str, found: &mut Findings) -> anyhow::Result<Va
             });
             found.problem(
                 "image",
-                &format!("{name}: not registered{near}; run `kasmforge kasm register`"),
+                &format!(
+                    "{name}: not registered{near}; run `kasmforge kasm register {}`",
+                    workspace.name
+                ),
             );
         }
         several => {

@@ -60,15 +60,7 @@ impl Connection {
         world: &World<'_>,
     ) -> anyhow::Result<Self> {
         let settings = Settings::resolve(world.global)?;
-        let server = arguments.server.clone();
-        let server = server
-            .or_else(|| variable("KASM_API_URL"))
-            .or_else(|| settings.kasm.server.clone())
-            .context(
-                "no Kasm server is named; give --server URL, KASM_API_URL, or `server` in `[kasm]` \
-                 of the settings file",
-            )?;
-        let server = Server::parse(&server)?;
+        let server = server(arguments, &settings)?;
         let trust = trust(arguments, &settings)?;
         if trust == Trust::Anybody {
             world.printer.warn(&format!(
@@ -104,6 +96,25 @@ impl Connection {
              `[kasm]` of the settings file",
         )
     }
+}
+
+fn server(arguments: &ConnectionArguments, settings: &Settings) -> anyhow::Result<Server> {
+    let named = [
+        ("--server", arguments.server.clone()),
+        ("KASM_API_URL", variable("KASM_API_URL")),
+        (
+            "`server` in `[kasm]` of the settings file",
+            settings.kasm.server.clone(),
+        ),
+    ];
+    let named = named
+        .into_iter()
+        .find_map(|(origin, text)| Some((origin, text?)));
+    let (origin, text) = named.context(
+        "no Kasm server is named; give --server URL, KASM_API_URL, or `server` in `[kasm]` of the \
+         settings file",
+    )?;
+    Server::parse(&text).with_context(|| format!("{origin} is no address of a Kasm server"))
 }
 
 fn variable(name: &str) -> Option<String> {

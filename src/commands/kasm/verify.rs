@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use clap::Args;
-use kasmforge_kasm::api::{Client, Error, Id, Started, Status};
+use kasmforge_deploy::Engine;
+use kasmforge_kasm::api::{Client, Error, Id, Started, Status, Waiting};
 use kasmforge_spec::{Check, Workspace};
 use serde_json::{Value, json};
 
@@ -46,6 +47,24 @@ pub(super) struct Verify {
     connection: ConnectionArguments,
 }
 
+/// How a session's container is asked.
+enum Way {
+    /// Through the engine that runs it.
+    Engine { host: String, engine: Engine },
+    /// It asks itself, and the server passes on what it saw, within so long.
+    Server { delay: Duration },
+}
+
+/// What is verified, and how.
+struct Verification<'a> {
+    workspace: &'a Workspace,
+    way: Way,
+    waiting: Waiting,
+    connection: &'a Connection,
+    interrupt: &'a Interrupt,
+    world: &'a World<'a>,
+}
+
 /// A session that ran.
 struct Ran {
     after: Duration,
@@ -61,12 +80,32 @@ pub(super) fn run(wanted: &Verify, world: &World<'_>) -> anyhow::Result<()> {
         Some(id) => id.clone(),
         None => start::image(&connection.client, &workspace)?,
     };
+    // An engine that cannot be asked is known before there is a session.
+    let way = match &wanted.engine {
+        None => Way::Server {
+            delay: Duration::from_secs(wanted.result_timeout),
+        },
+        Some(host) => Way::Engine {
+            host: host.clone(),
+            engine: engine::connected(&EngineArguments {
+                host: Some(host.clone()),
+            })?,
+        },
+    };
     let interrupt = Interrupt::listen()?;
     let started = start::request(&connection, image.clone(), variables, None)?;
     world.printer.say(&format!("session {} starts", started.id));
 
     // From here on there is a session, and every way out goes through its end.
-    let ran = steps(wanted, &workspace, &started, &connection, &interrupt, world);
+    let verification = Verification {
+        workspace: &workspace,
+        way,
+        waiting: wanted.patience.waiting(),
+        connection: &connection,
+        interrupt: &interrupt,
+        world,
+    };
+    let ran = verification.steps(&started);
     let stopped = connection
         .client
         .destroy_session(&started.id, &started.user);
@@ -108,44 +147,39 @@ pub(super) fn run(wanted: &Verify, world: &World<'_>) -> anyhow::Result<()> {
     stopped.map(drop).context("the session is still there")
 }
 
-fn steps(
-    wanted: &Verify,
-    workspace: &Workspace,
-    started: &Started,
-    connection: &Connection,
-    interrupt: &Interrupt,
-    world: &World<'_>,
-) -> anyhow::Result<Ran> {
-    let client = &connection.client;
-    let begun = Instant::now();
-    let (id, user) = (&started.id, &started.user);
-    let waiting = wanted.patience.waiting();
-    let status = start::watch(client, id, user, waiting, interrupt, world.printer)?;
-    let after = begun.elapsed();
-    world
-        .printer
-        .say(&format!("it runs after {:.1} s", after.as_secs_f64()));
-    let checks = match (workspace.checks.as_slice(), &wanted.engine) {
-        ([], _) => Ok(Vec::new()),
-        (_, Some(host)) => through_engine(host, &status, workspace),
-        (checks, None) => {
-            world
-                .printer
-                .say(&format!("{} checks are made", checks.len()));
-            let delay = Duration::from_secs(wanted.result_timeout);
-            through_server(checks, delay, started, &status, client, interrupt)
-        }
-    };
-    Ok(Ran { after, checks })
+impl Verification<'_> {
+    /// Waits until the session runs, and has the checks made.
+    fn steps(&self, started: &Started) -> anyhow::Result<Ran> {
+        let client = &self.connection.client;
+        let printer = self.world.printer;
+        let begun = Instant::now();
+        let (id, user) = (&started.id, &started.user);
+        let status = start::watch(client, id, user, self.waiting, self.interrupt, printer)?;
+        let after = begun.elapsed();
+        printer.say(&format!("it runs after {:.1} s", after.as_secs_f64()));
+        let checks = match (self.workspace.checks.as_slice(), &self.way) {
+            ([], _) => Ok(Vec::new()),
+            (_, Way::Engine { host, engine }) => {
+                through_engine(host, engine, &status, self.workspace)
+            }
+            (checks, Way::Server { delay }) => {
+                printer.say(&format!("{} checks are made", checks.len()));
+                through_server(checks, *delay, started, &status, client, self.interrupt)
+            }
+        };
+        Ok(Ran { after, checks })
+    }
 }
 
 /// Asks the container through the engine that runs it.
-fn through_engine(host: &str, status: &Status, workspace: &Workspace) -> anyhow::Result<Vec<Seen>> {
+fn through_engine(
+    host: &str,
+    engine: &Engine,
+    status: &Status,
+    workspace: &Workspace,
+) -> anyhow::Result<Vec<Seen>> {
     let container = status.container.as_deref();
     let container = container.context("the server does not tell the session's container")?;
-    let engine = engine::connected(&EngineArguments {
-        host: Some(host.to_owned()),
-    })?;
     let outcomes = engine.check(container, &engine::health(workspace).checks);
     let outcomes = outcomes.with_context(|| {
         let agent = status.host.as_deref().unwrap_or("another host");

@@ -187,7 +187,11 @@ impl Gathering<'_> {
     /// Says when the image built last is another than the lock's.
     fn stale(&mut self, workspace: &Workspace, built: &Built) {
         let locked = self.lock.workspace(&workspace.name, &built.architecture);
-        if locked.and_then(|one| one.image) == Some(built.manifest) {
+        // A lock that names no image says nothing against this one.
+        let Some(image) = locked.and_then(|one| one.image) else {
+            return;
+        };
+        if image == built.manifest {
             return;
         }
         let name = &workspace.name;

@@ -263,8 +263,8 @@ fn needed(needs: &[Permission]) -> String {
     let mut text = format!("it takes {}", named(needs));
     let _ = write!(
         text,
-        "; give the key what is missing in the web interface (Settings > Developers > API Keys > \
-         Permissions), or look with `kasmforge kasm check`"
+        "; the key lacks it, or is wrong: give it what is missing in the web interface (Settings > \
+         Developers > API Keys > Permissions), or look with `kasmforge kasm check`"
     );
     text
 }
