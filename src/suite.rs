@@ -19,7 +19,9 @@ const PASSWORD: &str = "a-password-of-the-checks";
 /// The pause between two looks.
 const PAUSE: Duration = Duration::from_millis(300);
 /// How long windows are left to draw themselves before a picture is taken.
-const SETTLED: Duration = Duration::from_secs(5);
+const SETTLED: Duration = Duration::from_secs(3);
+/// How many more looks a screen that changes is given.
+const SETTLING: u32 = 10;
 /// How long a killed service may stay away.
 const COMEBACK: Duration = Duration::from_secs(60);
 
@@ -611,10 +613,27 @@ fn alive(trial: &Trial<'_>, victim: &Victim) -> Result<Vec<String>, Error> {
     Ok(output.split_whitespace().map(str::to_owned).collect())
 }
 
-/// A picture of the screen: by the image's own program, or by KasmVNC's API.
+/// A picture of the screen, once it stays as it is: what is half drawn says little.
 fn screenshot(trial: &Trial<'_>) -> Result<Option<Vec<u8>>, Error> {
-    // The last window has just opened; what is half drawn says little.
     sleep(SETTLED);
+    let mut last = picture(trial)?;
+    // Something may always move, or blink.
+    for _ in 0..SETTLING {
+        if last.is_none() {
+            break;
+        }
+        sleep(Duration::from_secs(1));
+        let next = picture(trial)?;
+        if next == last {
+            break;
+        }
+        last = next;
+    }
+    Ok(last)
+}
+
+/// A picture of the screen as it is: by the image's own program, or by KasmVNC's API.
+fn picture(trial: &Trial<'_>) -> Result<Option<Vec<u8>>, Error> {
     if let Ok(answer) = trial.exec(None, &["kasmforge-screenshot"])
         && answer.output.starts_with(b"\x89PNG")
     {

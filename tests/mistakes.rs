@@ -772,6 +772,23 @@ fn services_that_cannot_run_together_are_told() {
     "#);
 }
 
+/// A desktop would pass over it: a launcher that does nothing, a hole for an icon, no wallpaper.
+#[test]
+fn launchers_and_links_of_nothing_are_told() {
+    let project = desktop(
+        "[[files]]\ntarget = \"/usr/share/applications/notes.desktop\"\ntext = \"\"\"\n[Desktop Entry]\n\
+         Type=Application\nName=Notes\nExec=notse %F\nIcon=notes\n\"\"\"\n\n\
+         [[files]]\ntarget = \"/usr/share/backgrounds/default.png\"\nsymlink = \"dusk.svg\"\n",
+    );
+    assert_snapshot!(told_after_locking(&project), @r"
+    error: the definition names what the image does not have:
+      /usr/share/applications/notes.desktop: Exec=notse %F names no program of the image
+      /usr/share/applications/notes.desktop: there is no icon notes
+      /usr/share/backgrounds/default.png: there is no dusk.svg, which it links to
+      install the package that has it, or mend the line
+    ");
+}
+
 #[test]
 fn a_target_below_a_file_is_told() {
     let project = desktop("[[files]]\ntarget = \"/etc/passwd/below\"\ntext = \"\"\n");

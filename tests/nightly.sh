@@ -13,12 +13,13 @@
 #               real browser; screenshots and figures below target/test-output/workspaces
 #   kasmvnc     so is kasm-core, with KasmVNC's commands made here on top of TigerVNC
 #   languages   Japanese, Chinese, Korean and Arabic have fonts in a desktop; a screenshot
+#   printing    a page that is printed in a running desktop becomes a PDF in its home
 #   apt         the resolver chooses what apt chooses: 250 requests each of two suites, without and with
 #               Recommends; what is different is printed (COUNT and SEED make other requests)
 #   fuzz        two hundred thousand mutations for each fuzz target, from another seed each day
 #
-# Needs root, a mirror of Debian, python3, for `servers` mmdebstrap, and for `kasmvnc` and `languages` a
-# Docker engine at DOCKER_HOST or where Docker has it. Prints what it did; the exit
+# Needs root, a mirror of Debian, python3, for `servers` mmdebstrap, and for `kasmvnc`,
+# `languages` and `printing` a Docker engine at DOCKER_HOST or where Docker has it. Prints what it did; the exit
 # status is the number of proofs that failed.
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -138,6 +139,28 @@ EOF
             --screenshot target/test-output/workspaces/languages.png
 }
 
+printing() {
+    copied printing
+    cat >"$work/printing/workspaces/printing.toml" <<'EOF'
+extends = "xfce"
+use = ["modules/printing"]
+EOF
+    "$kasmforge" -C "$work/printing" build printing &&
+        "$kasmforge" -C "$work/printing" load printing || return 1
+    local container status=0
+    container=$(docker run --detach kasmforge/printing:latest) || return 1
+    docker exec -u 0 "$container" /etc/cups/start_cups.sh &&
+        docker exec "$container" printer_ready &&
+        docker exec "$container" sh -c 'echo "a page" >/tmp/page.txt && lp /tmp/page.txt
+            for _ in $(seq 120); do
+                head -qc 5 "$HOME"/PDF/*.pdf 2>/dev/null | grep -q "^%PDF-" && exit 0
+                sleep 0.5
+            done
+            lpstat -t; exit 1' || status=1
+    docker rm --force --volumes "$container" >/dev/null
+    return $status
+}
+
 apt() {
     cargo build --release --quiet -p kasmforge-resolve --example beside_apt || return 1
     local suite recommends failed=0
@@ -157,10 +180,10 @@ fuzz() {
 }
 
 failed=0
-[ $# -gt 0 ] || set -- verify verify-700 servers kills workspaces kasmvnc languages apt fuzz
+[ $# -gt 0 ] || set -- verify verify-700 servers kills workspaces kasmvnc languages printing apt fuzz
 for name in "$@"; do
     case $name in
-    verify | verify-700 | servers | kills | workspaces | kasmvnc | languages | apt | fuzz) ;;
+    verify | verify-700 | servers | kills | workspaces | kasmvnc | languages | printing | apt | fuzz) ;;
     *) echo "there is no proof called $name" >&2; exit 2 ;;
     esac
     echo "== $name"

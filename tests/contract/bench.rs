@@ -11,7 +11,7 @@ use crate::engine::Engine;
 pub(crate) const PASSWORD: &str = "correct-horse";
 
 /// How long anything may take on a busy machine; only failures take as long.
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// The workspace under test: the smallest that has a display, with an application of one script.
 const WORKSPACE: &str = r#"

@@ -24,7 +24,7 @@ use std::sync::Mutex;
 use bench::Bench;
 
 /// Containers mostly wait; more of them at once would make each slower than it is patient.
-const AT_ONCE: usize = 3;
+const AT_ONCE: usize = 4;
 
 /// One test, because the image is built and loaded once; every case is run, and all failures are told
 /// together. With `KASMFORGE_TEST_CASE` only those whose name contains it.

@@ -164,6 +164,26 @@ impl Browser {
         post(&format!("{}/actions", self.session), &body).expect("keys can be pressed");
     }
 
+    /// Clicks into the middle of the desktop's picture; where that is on the desktop's screen. `None`
+    /// while there is no picture.
+    pub(crate) fn click_middle(&self) -> Option<(i64, i64)> {
+        let value = self.script(
+            "const canvas = document.querySelector('#noVNC_container canvas');
+             if (!canvas || canvas.width < 300) return null;
+             const box = canvas.getBoundingClientRect();
+             return [Math.round(box.x + box.width / 2), Math.round(box.y + box.height / 2),
+                     Math.round(canvas.width / 2), Math.round(canvas.height / 2)];",
+        );
+        let at = |index: usize| value[index].as_i64();
+        let to = json!({ "type": "pointerMove", "duration": 0, "origin": "viewport",
+                         "x": at(0)?, "y": at(1)? });
+        let press = |kind: &str| json!({ "type": kind, "button": 0 });
+        let actions = json!([to, press("pointerDown"), press("pointerUp")]);
+        let body = json!({ "actions": [{ "type": "pointer", "id": "mouse", "actions": actions }] });
+        post(&format!("{}/actions", self.session), &body).expect("one can click");
+        Some((at(2)?, at(3)?))
+    }
+
     /// Keeps what the window shows.
     pub(crate) fn keep(&self, path: &Path) {
         let answer = ureq::get(format!("{}/screenshot", self.session)).call();

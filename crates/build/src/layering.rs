@@ -15,9 +15,10 @@ use kasmforge_tree::{Entry, Tree};
 use crate::accounts::{self, Accounts};
 use crate::configure::Configured;
 use crate::content::{Pool, Writer};
-use crate::definition::Definition;
+use crate::definition::{DefinedContent, Definition};
 use crate::finish::{self, FinishError};
 use crate::merge::{self, Collision};
+use crate::naming::{self, Named};
 use crate::unpack::Package;
 use crate::{BuildError, content};
 
@@ -123,6 +124,44 @@ impl Layering<'_> {
         Ok((states, files, stacked))
     }
 
+    /// What the definitions' files and variables name. A file that is not read any more is not judged:
+    /// laying it into the image told of that already.
+    fn named<'a>(&'a self, search: &'a str) -> Named<'a> {
+        let environment = &self.workspace.image.environment;
+        let mut named = Named {
+            environment: environment
+                .iter()
+                .map(|(name, value)| (name.as_str(), value.as_str()))
+                .collect(),
+            search,
+            ..Named::default()
+        };
+        for file in self.definitions.iter().flat_map(|one| &one.files) {
+            let target = file.target.as_str();
+            named.texts.remove(target);
+            named.links.remove(target);
+            match &file.content {
+                DefinedContent::Symlink(to) => {
+                    let to = String::from_utf8_lossy(to).into_owned();
+                    named.links.insert(target, to);
+                }
+                _ if !naming::is_judged(target) => {}
+                DefinedContent::Bytes(bytes) => {
+                    let text = String::from_utf8_lossy(bytes).into_owned();
+                    named.texts.insert(target, text);
+                }
+                DefinedContent::Host { path, .. } => {
+                    if let Ok(bytes) = std::fs::read(path) {
+                        let text = String::from_utf8_lossy(&bytes).into_owned();
+                        named.texts.insert(target, text);
+                    }
+                }
+                DefinedContent::Folder => {}
+            }
+        }
+        named
+    }
+
     /// Checks that what the definition names is in the image: at build, not at start.
     pub(crate) fn check(&self, tree: &Tree) -> Result<(), BuildError> {
         let image = &self.workspace.image;
@@ -172,6 +211,10 @@ impl Layering<'_> {
                 who: "[image] working-directory",
                 at: folder.at.clone(),
             });
+        }
+        let missing = self.named(search).missing(tree);
+        if !missing.is_empty() {
+            return Err(BuildError::MissingNames { missing });
         }
         let users = image
             .user

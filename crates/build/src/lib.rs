@@ -29,6 +29,7 @@ mod finish;
 mod former;
 mod layering;
 mod merge;
+mod naming;
 mod normalise;
 mod pack;
 mod parallel;
@@ -213,6 +214,15 @@ pub enum BuildError {
         who: &'static str,
         /// Where it stands.
         at: Location,
+    },
+    /// What files, links or variables of the definition name is not in the image.
+    #[error(
+        "the definition names what the image does not have:{}\n  install the package that has it, or mend the line",
+        missing.iter().map(|line| format!("\n  {line}")).collect::<String>()
+    )]
+    MissingNames {
+        /// A line for each: what names it, and what it names.
+        missing: Vec<String>,
     },
     /// The image's user, or a service's, is nobody.
     #[error("the image has no user `{}`; declare it in [[users]], or install the package that makes it", name.value)]
