@@ -1,7 +1,9 @@
 // Two buttons for noVNC's bar: files, and sound. The server says which of them there is anything for.
 
 const bar = document.querySelector("#noVNC_control_bar .noVNC_scroll");
-const get = async () => (await fetch("kasmforge/files.json")).json();
+// An address may have brought name and password; browsers fetch nothing relative to one that has.
+const here = (path) => new URL(path, location.origin + location.pathname).href;
+const get = async () => (await fetch(here("kasmforge/files.json"))).json();
 
 function button(name, title, press) {
   const input = document.createElement("input");
@@ -30,7 +32,7 @@ async function show() {
     input.addEventListener("change", async () => {
       for (const file of input.files) {
         told.textContent = `sending ${file.name}`;
-        const answer = await fetch(`Uploads/${encodeURIComponent(file.name)}`, { method: "PUT", body: file });
+        const answer = await fetch(here(`Uploads/${encodeURIComponent(file.name)}`), { method: "PUT", body: file });
         told.textContent = answer.ok ? `${(await answer.json()).name} is there` : `${file.name}: ${answer.statusText}`;
       }
     });
@@ -39,14 +41,15 @@ async function show() {
   if (downloads) {
     say(downloads.length ? "From the desktop (~/Downloads):" : "Nothing is in ~/Downloads.");
     for (const { name, size: bytes } of downloads) {
-      const link = Object.assign(document.createElement("a"), { href: `Downloads/${encodeURIComponent(name)}`, download: name, textContent: `${name} (${size(bytes)})` });
+      const link = Object.assign(document.createElement("a"), { href: here(`Downloads/${encodeURIComponent(name)}`), download: name, textContent: `${name} (${size(bytes)})` });
       link.style = "display:block;color:#85c1f5;padding:2px 0";
       panel.append(link);
     }
   }
 }
 
-const { downloads, uploads, sound } = await get();
+// The desktop is not to be covered by an error only because there are no buttons.
+const { downloads, uploads, sound } = await get().catch(() => ({}));
 if (bar && (downloads || uploads)) {
   document.body.append(panel);
   button("files", "Files", () => {
@@ -62,7 +65,7 @@ if (bar && sound) {
       player.load();
       player = undefined;
     } else {
-      player = new Audio("kasmforge/sound.ogg");
+      player = new Audio(here("kasmforge/sound.ogg"));
       player.play();
     }
     input.classList.toggle("noVNC_selected", !!player);
