@@ -38,6 +38,8 @@ pub(crate) fn explain(
             requests.push(request);
         }
     }
+    // One request may ask for several packages.
+    requests.dedup();
     let because = Telling {
         model,
         roots,
@@ -145,6 +147,7 @@ impl Telling<'_, '_> {
         for key in self.core {
             if let RuleKey::Root(at) = *key {
                 needs.extend(self.root(at));
+                needs.extend(self.holders(at));
                 note(&mut wanted, &self.roots.clauses[at]);
             }
         }
@@ -209,6 +212,47 @@ impl Telling<'_, '_> {
                 package: package()?,
             },
         })
+    }
+
+    /// Which packages of lower stages let a package of a lower stage be in some versions only.
+    fn holders(&self, at: usize) -> Vec<Because> {
+        /// How many are worth showing.
+        const SHOWN: usize = 3;
+        let Root::Kept(_) = self.roots.reasons[at] else {
+            return Vec::new();
+        };
+        let Some(held) = packages(&self.roots.clauses[at]).next() else {
+            return Vec::new();
+        };
+        let universe = self.model.universe;
+        let slot = universe.package(held).slot();
+        let all = universe.slot_packages(slot);
+        let kept = self.roots.reasons.iter().zip(&self.roots.clauses);
+        let kept = kept.filter_map(|(reason, clause)| match *reason {
+            Root::Kept(at) => Some((at, packages(clause).next()?)),
+            _ => None,
+        });
+        let mut holders = Vec::new();
+        for (at, id) in kept {
+            let Ok(rules) = self.model.rules(id) else {
+                continue;
+            };
+            let holds = |rule: &&Rule| match &rule.sets[..] {
+                [set] => {
+                    let allows = |other: &PackageId| set.packages.contains(other);
+                    set.slot == slot && allows(&held) && !all.iter().all(allows)
+                }
+                _ => false,
+            };
+            holders.extend(rules.needs.iter().find(holds).map(|rule| Because::Holds {
+                package: package_text(self.model, id),
+                stage: self.stage.kept[at].stage.clone(),
+                relation: rule.kind,
+                clause: clause(&rule.clause),
+            }));
+        }
+        holders.truncate(SHOWN);
+        holders
     }
 
     fn need(&self, id: PackageId, rule: &Rule) -> Because {

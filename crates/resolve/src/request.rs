@@ -5,12 +5,18 @@ use std::str::FromStr;
 
 use kasmforge_deb::{Atom, Constraint, Operator, RelationError, VersionError, relations};
 
-/// One package asked for: `name`, `name=version`, `name (>= 1.2)`, `name/suite`, `name:arch`.
+use crate::index::Priority;
+
+/// One package asked for: `name`, `name=version`, `name (>= 1.2)`, `name/suite`, `name:arch`. Or all
+/// native packages of a priority, as apt's patterns have it (apt-patterns(7)): `?priority(required)`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
+    /// Of a priority, only the name says something: the whole request.
     pub(crate) atom: Atom,
     /// The suite whose version is wanted.
     pub(crate) suite: Option<String>,
+    /// The priority whose packages are wanted.
+    pub(crate) priority: Option<Priority>,
 }
 
 /// A text that asks for no package.
@@ -38,6 +44,15 @@ pub enum RequestError {
     /// The text names no package, or several.
     #[error("`{text}` must name one package; write each in an entry of its own")]
     NotOne {
+        /// The text.
+        text: String,
+    },
+    /// The pattern is none, or another one of apt's.
+    #[error(
+        "`{text}` is not a pattern that is understood: `?priority(required)`, `?priority(important)` \
+         and `?priority(standard)` are"
+    )]
+    Pattern {
         /// The text.
         text: String,
     },
@@ -71,6 +86,24 @@ impl FromStr for Request {
             text: text.into(),
             source,
         };
+        if text.starts_with('?') {
+            let priority = match text {
+                "?priority(required)" => Priority::Required,
+                "?priority(important)" => Priority::Important,
+                "?priority(standard)" => Priority::Standard,
+                _ => return Err(RequestError::Pattern { text: text.into() }),
+            };
+            return Ok(Self {
+                atom: Atom {
+                    name: text.into(),
+                    qualifier: None,
+                    constraint: None,
+                    architectures: Vec::new(),
+                },
+                suite: None,
+                priority: Some(priority),
+            });
+        }
         let (wanted, suite) = match text.split_once('/') {
             Some((wanted, suite)) if !wanted.contains(['(', '=']) => {
                 (wanted, Some(suite.trim().to_owned()))
@@ -102,7 +135,11 @@ impl FromStr for Request {
                 })?,
             });
         }
-        Ok(Self { atom, suite })
+        Ok(Self {
+            atom,
+            suite,
+            priority: None,
+        })
     }
 }
 

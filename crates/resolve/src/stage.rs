@@ -95,6 +95,17 @@ pub fn resolve(universe: &Universe, stage: &Stage<'_>) -> Result<Solution, Unsat
     let model = Model::new(universe, stage.prefer);
     let mut roots = Roots::default();
     for (at, request) in stage.requests.iter().enumerate() {
+        if let Some(priority) = request.priority {
+            let slots = universe.slots_of_priority(priority);
+            if slots.is_empty() {
+                problems.push(not_found(universe, at, request));
+            }
+            for slot in slots {
+                let packages = universe.slot_packages(slot).to_vec();
+                roots.add(Root::Request(at), vec![Set { slot, packages }]);
+            }
+            continue;
+        }
         match request_sets(&model, at, request) {
             Ok(sets) => roots.add(Root::Request(at), sets),
             Err(problem) => problems.push(problem),

@@ -173,10 +173,20 @@ impl Problem {
                 kept.dedup();
                 let (_, stage) = *kept.first()?;
                 let packages: Vec<&str> = kept.iter().map(|(package, _)| *package).collect();
+                let held = because
+                    .iter()
+                    .any(|because| matches!(because, Because::Holds { .. }));
+                // What is held at its version is no newer after an update.
+                let more = match held {
+                    true => ", or leave out there what holds it".to_owned(),
+                    false => format!(
+                        ", or take newer ones with `kasmforge update {}`",
+                        packages.join(" ")
+                    ),
+                };
                 Some(format!(
                     "what `{stage}` has, every workspace on top of it has: ask there for a \
-                     version that serves both, or take newer ones with `kasmforge update {}`",
-                    packages.join(" ")
+                     version that serves both{more}"
                 ))
             }
             _ => None,
@@ -198,6 +208,17 @@ pub enum Because {
         package: String,
         /// The stage.
         stage: String,
+    },
+    /// A package of a lower stage lets another of its packages be in some versions only.
+    Holds {
+        /// Its name and version.
+        package: String,
+        /// The stage.
+        stage: String,
+        /// How it needs the other.
+        relation: Relation,
+        /// What it needs.
+        clause: String,
     },
     /// A given `.deb` must be installed.
     Deb {
@@ -267,6 +288,12 @@ impl fmt::Display for Because {
             Self::Kept { package, stage } => {
                 write!(f, "the stage `{stage}` has {package}, which stays as it is")
             }
+            Self::Holds {
+                package,
+                stage,
+                relation,
+                clause,
+            } => write!(f, "in the stage `{stage}` {package} {relation} {clause}"),
             Self::Deb { package } => write!(f, "the .deb of {package} is to be installed"),
             Self::Needs {
                 name,

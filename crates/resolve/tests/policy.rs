@@ -250,6 +250,30 @@ fn relations() {
 }
 
 #[test]
+fn priorities() {
+    let lines = "
+        base; Priority: required; Depends: below
+        below; Priority: optional
+        login; Priority: required; Conflicts: rival
+        editor; Priority: important
+        mail; Priority: standard
+        rival; Priority: extra
+        app; Depends: editor";
+    let archives = [("trixie", "", lines)];
+    let case = Case::of(&archives);
+    assert_eq!(
+        case.chosen(&["?priority(required)"]),
+        some(&["base 1", "below 1", "login 1"])
+    );
+    assert_eq!(
+        case.chosen(&["?priority(required)", "?priority(important)", "app"]),
+        some(&["app 1", "base 1", "below 1", "editor 1", "login 1"])
+    );
+    assert_eq!(case.chosen(&["?priority(standard)"]), some(&["mail 1"]));
+    assert_eq!(case.chosen(&["?priority(required)", "rival"]), None);
+}
+
+#[test]
 fn pins() {
     let archives = [
         (
@@ -351,6 +375,10 @@ fn several_architectures() {
         bad:i386; Depends: data
         worse:i386; Depends: perl
         native; Depends: wine:i386
+        ours:i386; Depends: plain:native
+        theirs; Depends: plain:i386
+        mixed; Depends: plain:native, theirs
+        any-lib; Depends: libc:any
         old:i386; Depends: libold";
     let archives = [("trixie", "", lines)];
     let case = Case {
@@ -376,6 +404,16 @@ fn several_architectures() {
         case.chosen(&["old:i386"]),
         some(&["libold:i386 2", "old:i386 1"])
     );
+    assert_eq!(
+        case.chosen(&["ours:i386"]),
+        some(&["ours:i386 1", "plain 1"])
+    );
+    assert_eq!(
+        case.chosen(&["theirs"]),
+        some(&["plain:i386 1", "theirs 1"])
+    );
+    assert_eq!(case.chosen(&["mixed"]), None);
+    assert_eq!(case.chosen(&["any-lib"]), None);
     let arm = [(
         "trixie",
         "",

@@ -107,7 +107,8 @@ table! {
 table! {
     /// The packages a stage asks for.
     RawPackages {
-        /// Requests: `name`, `name=version`, `name (>= version)`, `name:arch`, `name/suite`.
+        /// Requests: `name`, `name=version`, `name (>= version)`, `name:arch`, `name/suite`,
+        /// `?priority(required)`.
         install: Vec<Located<Request>>,
         /// Takes away what modules of this stage asked for.
         remove: Vec<Located<PackageName>>,

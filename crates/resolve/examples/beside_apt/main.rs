@@ -24,11 +24,12 @@ use kasmforge_resolve::{Archive, Request, Stage, Universe, resolve};
 
 const USAGE: &str = "\
 usage: beside_apt [--suite SUITE] [--architecture ARCH] [--seed N] [--count N] [--recommends]
-                  [--jobs N] [--folder DIR] [--mirror URI --security-mirror URI] [--only NAME...]
+                  [--refusals] [--jobs N] [--folder DIR] [--mirror URI --security-mirror URI] [--only NAME...]
   --suite         a suite of Debian (default: bookworm); its -updates and -security belong to it
   --seed          which requests are drawn (default: 1); a larger --count draws the same ones first
   --count         how many requests (default: 100)
   --recommends    take what packages recommend
+  --refusals      draw requests that are likely to be refused: conflicts, what needs what is nowhere
   --jobs          how many apts run at once (default: 2)
   --folder        where apt's indexes and answers are kept (default: in the temporary folder)
   --only          ask for these packages together instead of drawing";
@@ -39,6 +40,7 @@ struct Arguments {
     seed: u64,
     count: usize,
     recommends: bool,
+    refusals: bool,
     jobs: usize,
     folder: PathBuf,
     mirror: Option<String>,
@@ -54,6 +56,7 @@ impl Arguments {
             seed: 1,
             count: 100,
             recommends: false,
+            refusals: false,
             jobs: 2,
             folder: std::env::temp_dir().join("kasmforge-beside-apt"),
             mirror: None,
@@ -64,6 +67,10 @@ impl Arguments {
         while let Some(name) = arguments.next() {
             if name == "--recommends" {
                 parsed.recommends = true;
+                continue;
+            }
+            if name == "--refusals" {
+                parsed.refusals = true;
                 continue;
             }
             if name == "--only" {
@@ -137,10 +144,10 @@ fn compare() -> Result<(), String> {
         })
         .map(ToOwned::to_owned)
         .collect();
-    let requests = if arguments.only.is_empty() {
-        draw::requests(&names, *seed, *count)
-    } else {
-        vec![arguments.only.clone()]
+    let requests = match (&arguments.only[..], arguments.refusals) {
+        ([], false) => draw::requests(&names, *seed, *count),
+        ([], true) => draw::refusals(&universe, apt.architecture(), *seed, *count),
+        (only, _) => vec![only.to_vec()],
     };
     let essential: Vec<String> = universe.essential().map(ToOwned::to_owned).collect();
     let outcomes = ask(&apt, &universe, &requests, &essential, &arguments)?;
@@ -164,8 +171,13 @@ fn compare() -> Result<(), String> {
         .map(|(_, count)| count)
         .sum();
     println!(
-        "\n{suite} {}, {} Recommends, seed {seed}, {}",
+        "\n{suite} {}{}, {} Recommends, seed {seed}, {}",
         apt.architecture(),
+        if arguments.refusals {
+            ", likely to be refused"
+        } else {
+            ""
+        },
         if arguments.recommends {
             "with"
         } else {

@@ -27,10 +27,10 @@ fn is_suite(text: &str) -> bool {
 }
 
 /// A request for a package: `name`, `name:arch`, and at most one of `=version`, ` (op version)`,
-/// `/suite`.
+/// `/suite`. Or for all packages of a priority: `?priority(required)`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Request {
-    /// The package's name.
+    /// The package's name; of a priority's packages the whole request.
     pub(crate) name: String,
     /// The whole as it was written, but with one space before and none in the brackets' edges.
     pub(crate) text: String,
@@ -38,10 +38,23 @@ pub(crate) struct Request {
 
 impl Word for Request {
     const KIND: &'static str = "a request for a package";
-    const PATTERN: &'static str =
-        "^[a-z0-9][a-z0-9+.-]+(:[a-z0-9-]+)?(=[^ ]+|/[^ ]+| *\\([<>=]+ *[^ ]+\\))?$";
+    const PATTERN: &'static str = "^(\\?priority\\((required|important|standard)\\)|[a-z0-9][a-z0-9+.-]+(:[a-z0-9-]+)?(=[^ ]+|/[^ ]+| *\\([<>=]+ *[^ ]+\\))?)$";
 
     fn read(text: &str) -> Result<Request, Complaint> {
+        if text.starts_with('?') {
+            let known = ["required", "important", "standard"];
+            let known = known.map(|priority| format!("?priority({priority})"));
+            return match known.iter().any(|known| known == text) {
+                true => Ok(Request {
+                    name: text.to_owned(),
+                    text: text.to_owned(),
+                }),
+                false => Err(Complaint::new(
+                    "of apt's patterns only those of priorities are known",
+                )
+                .help(format!("they are `{}`", known.join("`, `")))),
+            };
+        }
         let end = text.find(['=', '/', '(']).unwrap_or(text.len());
         let (package, rest) = text.split_at(end);
         let package = if rest.starts_with('(') {
