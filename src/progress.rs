@@ -32,6 +32,22 @@ struct Task {
     told: Instant,
 }
 
+impl Task {
+    /// Whether all of it is done, as far as anybody knows how much that is.
+    fn is_done(&self) -> bool {
+        self.total > 0 && self.done >= self.total
+    }
+
+    /// How far it is.
+    fn amount(&self) -> String {
+        match (self.unit, self.total) {
+            (Unit::Bytes, 0) => bytes(self.done),
+            (Unit::Bytes, total) => format!("{} of {}", bytes(self.done), bytes(total)),
+            (Unit::Packages, total) => format!("{} of {total}", self.done),
+        }
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Unit {
     Bytes,
@@ -104,7 +120,8 @@ impl<'a> Progress<'a> {
             told: Instant::now(),
         });
         drop(tasks);
-        if !self.printer.bars() {
+        // How much it is may be known to nobody.
+        if !self.printer.bars() && total > 0 {
             let amount = match unit {
                 Unit::Bytes => bytes(total),
                 Unit::Packages => format!("{total} packages"),
@@ -113,10 +130,11 @@ impl<'a> Progress<'a> {
         }
     }
 
-    /// Adds to a piece of work that was begun, or begins it.
+    /// Adds to a piece of work that was begun and is not done yet, or begins it.
     fn more(&self, what: &str, amount: u64) {
         let mut tasks = self.lock();
-        if let Some(task) = tasks.iter_mut().find(|task| task.what == what) {
+        let going = |task: &&mut Task| task.what == what && !task.is_done();
+        if let Some(task) = tasks.iter_mut().find(going) {
             task.total += amount;
             task.bar.set_length(task.total);
             return;
@@ -132,15 +150,11 @@ impl<'a> Progress<'a> {
         };
         change(task);
         task.bar.set_position(task.done);
-        if task.done >= task.total {
+        if task.is_done() {
             task.bar.finish_and_clear();
         } else if !self.printer.bars() && task.told.elapsed() >= LINE_EVERY {
             task.told = Instant::now();
-            let amount = match task.unit {
-                Unit::Bytes => format!("{} of {}", bytes(task.done), bytes(task.total)),
-                Unit::Packages => format!("{} of {}", task.done, task.total),
-            };
-            self.printer.say(&format!("{what} {amount}"));
+            self.printer.say(&format!("{what} {}", task.amount()));
         }
     }
 
@@ -156,6 +170,8 @@ impl archive::Progress for Progress<'_> {
         match event {
             Event::Checking { archive, suite } => self.say(&format!("checking {archive} {suite}")),
             Event::Started { bytes, .. } => self.more("fetching", bytes),
+            // Whose length nobody knows belongs to nothing that was started.
+            Event::FileStarted { size: None, .. } => self.more("fetching", 0),
             Event::Advanced { bytes } => self.update("fetching", |task| task.done += bytes),
             Event::Restarted { bytes } => {
                 self.update("fetching", |task| {
@@ -201,5 +217,31 @@ impl build::Observer for Progress<'_> {
             Event::Reused { .. } => {}
             Event::Warning { text } => self.warn(text),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use indicatif::ProgressBar;
+
+    use super::{Task, Unit};
+
+    #[test]
+    fn what_nobody_knows_the_length_of_is_told_without_it() {
+        let task = |done, total, unit| Task {
+            what: "fetching".into(),
+            bar: ProgressBar::hidden(),
+            total,
+            done,
+            unit,
+            told: Instant::now(),
+        };
+        assert_eq!(task(1500, 0, Unit::Bytes).amount(), "1.5 kB");
+        assert_eq!(task(1500, 3000, Unit::Bytes).amount(), "1.5 kB of 3.0 kB");
+        assert_eq!(task(2, 3, Unit::Packages).amount(), "2 of 3");
+        assert!(!task(1500, 0, Unit::Bytes).is_done());
+        assert!(task(3, 3, Unit::Packages).is_done());
     }
 }

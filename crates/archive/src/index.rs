@@ -158,6 +158,10 @@ impl Client<'_> {
             size: Some(packed.size),
             addresses: &addresses,
         };
+        self.progress.event(Event::Started {
+            files: 1,
+            bytes: packed.size,
+        });
         self.progress.event(Event::FileStarted {
             name,
             size: Some(packed.size),
@@ -167,6 +171,7 @@ impl Client<'_> {
         let done = || matches!(self.known(promised, packed), Ok(Some(_)));
         let gathered = gather::gather(self.store, self.transport()?, &rounds, job, done)?;
         self.progress.event(Event::FileFinished { name });
+        self.progress.event(Event::Finished);
         let Some(gathered) = gathered else {
             let known = self.known(promised, packed)?;
             return Ok(known.expect("gather says that the text is there"));

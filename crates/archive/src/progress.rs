@@ -30,8 +30,8 @@ pub enum Event<'a> {
         /// The suite.
         suite: &'a str,
     },
-    /// A call of [`Client::fetch`](crate::Client::fetch) begins; what the store has already is not
-    /// counted.
+    /// A call of [`Client::fetch`](crate::Client::fetch) begins, where what the store has already is not
+    /// counted; or an index is fetched.
     Started {
         /// How many files.
         files: usize,
