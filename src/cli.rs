@@ -145,6 +145,10 @@ pub(crate) struct Build {
     pub(crate) workspace: Option<String>,
     #[command(flatten)]
     pub(crate) locking: Locking,
+    /// The architecture the image is for: this host's own, whose programs its packages' scripts run.
+    /// Others can be locked.
+    #[arg(long, value_name = "ARCH", value_parser = crate::commands::architecture_named)]
+    pub(crate) architecture: Option<String>,
     /// Takes every input from a folder that `lock --vendor` wrote, and asks no network: as with
     /// --locked and --offline.
     #[arg(long, value_name = "[oci:]DIR")]

@@ -9,8 +9,10 @@ mod chosen;
 mod elsewhere;
 mod indexes;
 mod moved;
+mod of_project;
 mod pinned;
 mod told;
+mod unavailable;
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -19,13 +21,13 @@ use std::io::{BufReader, Read};
 use std::rc::Rc;
 
 use anyhow::Context as _;
-use kasmforge_archive::{Client, Progress};
+use kasmforge_archive::{Client, Download, Progress};
 use kasmforge_deb::archive::{DebError, DebReader};
 use kasmforge_digest::{Digest, KeyHasher};
 use kasmforge_lock::{ArchiveState, Lock, Workspace as LockedWorkspace};
 use kasmforge_plan::layers;
 use kasmforge_resolve::{Archive, Request, Stage as Asked, Universe, resolve};
-use kasmforge_spec::{DebByUrl, FileContent, Files, Stage, Workspace};
+use kasmforge_spec::{DebByUrl, FileContent, Files, Located, Stage, Workspace};
 use kasmforge_store::Store;
 
 use self::chosen::{asked, identities, packages, preferred};
@@ -35,6 +37,7 @@ pub(crate) use self::indexes::Universes;
 pub(crate) use self::moved::Moved;
 use self::pinned::pins;
 use self::told::{diagnostic, explained, other_bytes, suite_missing};
+pub(crate) use self::unavailable::Unavailable;
 use crate::exit::{Mistakes, NOTHING_WRITTEN};
 use crate::fetching;
 use crate::project::Project;
@@ -139,8 +142,8 @@ impl Locking<'_> {
         for (index, stage) in workspace.stages.iter().enumerate() {
             let request = request(workspace, stage, below);
             let known = lock.workspace(&stage.name, self.architecture);
-            let fits = known.is_some_and(|known| known.request == request)
-                && self.has_debs_of_project(lock, stage)?;
+            let file = of_project::changed(self.project, lock, &workspace.files, stage)?;
+            let fits = known.is_some_and(|known| known.request == request) && file.is_none();
             // A lock of the first format does not keep what was asked for: it is completed by the
             // first run that may.
             let incomplete = known
@@ -149,10 +152,13 @@ impl Locking<'_> {
                 && !self.offline;
             if !fits || incomplete || !matches!(change, Change::Needed) {
                 if self.locked {
-                    let why = match known {
-                        Some(known) if !fits => check::changed(known, workspace, stage),
-                        Some(_) => "newer packages are wanted".into(),
-                        None => "it is new".into(),
+                    let why = match (known, file) {
+                        (Some(known), _) if known.request != request => {
+                            check::changed(known, workspace, stage)
+                        }
+                        (Some(_), Some(deb)) => check::file_changed(workspace, deb),
+                        (Some(_), None) => "newer packages are wanted".into(),
+                        (None, _) => "it is new".into(),
                     };
                     return Err(Outdated {
                         workspace: stage.name.clone(),
@@ -196,7 +202,8 @@ impl Locking<'_> {
             lock.archives.extend(states);
             return Ok(universe);
         }
-        let universe = Rc::new(self.read_universe(client, workspace, lock)?);
+        self.universes.absences.check(&key)?;
+        let universe = Rc::new(self.read_universe(client, workspace, lock, &key)?);
         let mut states = lock.archives.clone();
         states.retain(|state| {
             universe
@@ -217,7 +224,9 @@ impl Locking<'_> {
         client: &Client<'_>,
         workspace: &Workspace,
         lock: &mut Lock,
+        key: &str,
     ) -> anyhow::Result<Universe> {
+        let absent = |error| self.universes.absences.archive(key, error);
         let mut universe = Universe::new(self.architecture);
         let debian = &workspace.debian;
         for mut wanted in fetching::suites(self.project, self.settings, debian, self.offline)? {
@@ -225,9 +234,12 @@ impl Locking<'_> {
                 .archive(&wanted.name)
                 .filter(|_| !self.older)
                 .and_then(|known| jiff::Timestamp::from_second(known.date).ok());
-            let release = client
-                .release(&wanted.suite)
-                .map_err(|error| suite_missing(error, workspace, &wanted.suite.suite))?;
+            let release = client.release(&wanted.suite).map_err(|error| {
+                match suite_missing(&error, workspace, &wanted.suite.suite) {
+                    Some(mistake) => mistake.into(),
+                    None => absent(error),
+                }
+            })?;
             let id = universe.add_archive(Archive {
                 name: wanted.name.clone(),
                 suite: wanted.suite.suite.clone(),
@@ -243,7 +255,7 @@ impl Locking<'_> {
                         {
                             continue;
                         }
-                        other => other?,
+                        other => other.map_err(absent)?,
                     };
                     let index = indexes::index(self.store, &index, &wanted.name)?;
                     universe.add_read_index(id, index)?;
@@ -288,6 +300,7 @@ impl Locking<'_> {
         for (lower, at) in workspace.stages[..=index].iter().zip(0..) {
             for deb in &lower.packages.debs {
                 let fetched = self.deb(client, lock, &workspace.files, deb)?;
+                self.is_for_us(workspace, deb, &fetched)?;
                 controls.push(fetched.control.clone());
                 debs.push(fetched);
             }
@@ -351,9 +364,7 @@ impl Locking<'_> {
             .map(|text| Digest::from_hex(&text.value))
             .transpose()?;
         let known = named.or_else(|| lock.urls.get(url).copied());
-        let download = client
-            .download(url, known)
-            .map_err(|error| other_bytes(error, files, url, deb.sha256.as_ref()))?;
+        let download = self.download(client, files, &deb.url, known, deb.sha256.as_ref())?;
         lock.urls.insert(url.clone(), download.digest);
         let path = self.store.blob_path(&download.digest);
         let file = File::open(&path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -364,6 +375,26 @@ impl Locking<'_> {
             size: download.size,
             control,
         })
+    }
+
+    /// Fetches the file at an address.
+    fn download(
+        &self,
+        client: &Client<'_>,
+        files: &Files,
+        url: &Located<String>,
+        digest: Option<Digest>,
+        named: Option<&Located<String>>,
+    ) -> anyhow::Result<Download> {
+        let url = &url.value;
+        let absences = &self.universes.absences;
+        absences.check(url)?;
+        client
+            .download(url, digest)
+            .map_err(|error| match other_bytes(&error, files, url, named) {
+                Some(mistake) => mistake.into(),
+                None => absences.download(url, error),
+            })
     }
 
     /// Fetches the downloads of `[[files]]` whose digests nobody knows yet.
@@ -390,9 +421,7 @@ impl Locking<'_> {
                 let why = format!("the download {} is new", url.value);
                 return Err(Outdated { workspace, why }.into());
             }
-            let download = client.download(&url.value, named).map_err(|error| {
-                other_bytes(error, &workspace.files, &url.value, sha256.as_ref())
-            })?;
+            let download = self.download(client, &workspace.files, url, named, sha256.as_ref())?;
             lock.urls.insert(url.value.clone(), download.digest);
         }
         Ok(())

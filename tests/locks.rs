@@ -121,6 +121,58 @@ fn a_lock_is_checked_without_a_network() {
 }
 
 #[test]
+fn what_cannot_be_locked_here_spoils_nothing_else() {
+    let archive = Archive::of(&panel("1"));
+    let project = project(&archive, "");
+    let vendor = tempfile::TempDir::new().expect("a temporary folder");
+    let address = support::archive::Server::of(vendor.path()).address();
+    let text = format!(
+        "{}\n{}\n[[packages.deb]]\nurl = \"{address}/probe-vendor_1_all.deb\"\n",
+        debian(),
+        archive.table()
+    );
+    project.define("vendor", &text);
+    project.define("above", "extends = \"vendor\"\n");
+    let plain = |ran: &Ran| told(ran).replace(&address, "[vendor]");
+    let first = project.run(&["lock"]);
+    assert_eq!(first.status, 1);
+    assert_snapshot!(plain(&first), @"
+    error: cannot lock above, vendor: cannot fetch [vendor]/probe-vendor_1_all.deb: no mirror has [vendor]/probe-vendor_1_all.deb (asked: [vendor]/probe-vendor_1_all.deb)
+      they are left out of kasmforge.lock; run `kasmforge lock` again where that can be fetched. All others are locked
+    kasmforge.lock is written (110 packages)
+    ");
+    let lock = project.lock().expect("a lock of the others");
+    assert!(
+        lock.contains("left-out = [\n    \"above\",\n    \"vendor\",\n]\n"),
+        "{lock}"
+    );
+    run(&project, &["why", "desktop", "probe-panel"]);
+
+    // From then on it is known.
+    let again = project.run(&["lock"]);
+    assert_eq!((again.status, project.lock()), (0, Some(lock)));
+    assert_snapshot!(plain(&again), @"
+    warning: cannot lock above, vendor: cannot fetch [vendor]/probe-vendor_1_all.deb: no mirror has [vendor]/probe-vendor_1_all.deb (asked: [vendor]/probe-vendor_1_all.deb)
+    kasmforge.lock is up to date (110 packages)
+    ");
+    assert_snapshot!(run(&project, &["lock", "--check"]), @"kasmforge.lock fits the definitions (110 packages); left out, because something could not be fetched where it was written: above, vendor (`kasmforge lock` takes them up where it can be)");
+    run(&project, &["lock", "--locked", "--offline"]);
+    let named = project.run(&["lock", "--check", "vendor"]);
+    assert_eq!(named.status, 1, "{named:?}");
+    project
+        .run(&["lock", "vendor"])
+        .failed_with(&["cannot fetch", "no mirror has"]);
+
+    // Where it can be fetched it is taken up.
+    Deb::new("probe-vendor", "1").make(vendor.path());
+    run(&project, &["lock"]);
+    let lock = project.lock().expect("a lock");
+    assert!(!lock.contains("left-out"), "{lock}");
+    run(&project, &["why", "above", "probe-vendor"]);
+    assert!(!run(&project, &["lock", "--check"]).contains("leaves out"));
+}
+
+#[test]
 fn every_package_has_its_reasons() {
     let archive = Archive::of(&panel("1"));
     let project = project(&archive, ", \"probe-icons\"");

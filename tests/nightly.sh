@@ -15,7 +15,10 @@
 #   languages   Japanese, Chinese, Korean and Arabic have fonts in a desktop; a screenshot
 #   printing    a page that is printed in a running desktop becomes a PDF in its home
 #   apt         the resolver chooses what apt chooses: 250 requests each of two suites, without and with
-#               Recommends; what is different is printed (COUNT and SEED make other requests)
+#               Recommends, and 100 that are likely to be refused; what is different is printed (COUNT
+#               and SEED make other requests)
+#   foreign     an image with packages of i386 and of backports beside the others: dpkg finds nothing to
+#               complain of in it, and its programs of both architectures run
 #   fuzz        two hundred thousand mutations for each fuzz target, from another seed each day
 #
 # Needs root, a mirror of Debian, python3, for `servers` mmdebstrap, and for `kasmvnc`,
@@ -169,9 +172,40 @@ apt() {
             # shellcheck disable=SC2086 # an empty word is no argument
             target/release/examples/beside_apt --suite "$suite" --count "${COUNT:-250}" \
                 --seed "${SEED:-1}" $recommends || failed=1
+            # shellcheck disable=SC2086
+            target/release/examples/beside_apt --suite "$suite" --count 100 --refusals \
+                --seed "${SEED:-1}" $recommends || failed=1
         done
     done
     return $failed
+}
+
+foreign() {
+    project foreign <<'EOF'
+[debian]
+suite = "bookworm"
+security = false
+backports = true
+foreign-architectures = ["i386"]
+[packages]
+install = ["hello", "busybox-static:i386", "libc6:i386", "yt-dlp/bookworm-backports"]
+EOF
+    local oci=$work/foreign/oci root=$work/foreign/root layers layer said
+    "$kasmforge" -C "$work/foreign" build desktop --result "$work/foreign/result" --output "$oci" \
+        --format oci-dir || return 1
+    layers=$(cd "$oci" && python3 -c '
+import json
+blob = lambda one: json.load(open("blobs/sha256/" + one["digest"][7:]))
+manifest = blob(json.load(open("index.json"))["manifests"][0])
+print(*[layer["digest"][7:] for layer in manifest["layers"]])') || return 1
+    mkdir "$root"
+    for layer in $layers; do
+        tar -xf "$oci/blobs/sha256/$layer" -C "$root" --exclude='dev/*' || return 1
+    done
+    said=$(chroot "$root" dpkg --audit) && [ -z "$said" ] || { echo "$said"; return 1; }
+    [ "$(chroot "$root" dpkg --print-foreign-architectures)" = i386 ] &&
+        chroot "$root" hello && chroot "$root" busybox true &&
+        chroot "$root" dpkg-query --show --showformat '${Package} ${Version}\n' yt-dlp | grep bpo
 }
 
 fuzz() {
@@ -180,10 +214,10 @@ fuzz() {
 }
 
 failed=0
-[ $# -gt 0 ] || set -- verify verify-700 servers kills workspaces kasmvnc languages printing apt fuzz
+[ $# -gt 0 ] || set -- verify verify-700 servers kills workspaces kasmvnc languages printing apt foreign fuzz
 for name in "$@"; do
     case $name in
-    verify | verify-700 | servers | kills | workspaces | kasmvnc | languages | printing | apt | fuzz) ;;
+    verify | verify-700 | servers | kills | workspaces | kasmvnc | languages | printing | apt | foreign | fuzz) ;;
     *) echo "there is no proof called $name" >&2; exit 2 ;;
     esac
     echo "== $name"

@@ -9,8 +9,9 @@ mod support {
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
-use support::archive::{Archive, Deb, Project, Ran, debian};
+use support::archive::{Archive, Deb, Image, Project, Ran, debian};
 use support::private::Private;
 
 /// Words that may stand nowhere but where they were put by hand.
@@ -20,7 +21,11 @@ const TOKEN: &str = "tokenOnlyTheServerMayHear";
 /// A project that takes a package from a private server.
 fn project(server: &Private) -> Project {
     let store = tempfile::TempDir::new().expect("a temporary folder").keep();
-    let project = Project::with_store(&store).variable("HOME", "/nonexistent");
+    project_in(&store, server)
+}
+
+fn project_in(store: &Path, server: &Private) -> Project {
+    let project = Project::with_store(store).variable("HOME", "/nonexistent");
     project.file(
         "keys/ca.pem",
         &fs::read(server.authority()).expect("the authority"),
@@ -60,6 +65,80 @@ fn holds(folder: &Path, text: &str) -> Option<String> {
         }
     }
     None
+}
+
+/// What a build writes with a login at hand: its image, and whatever is new in the store.
+#[test]
+fn no_login_is_in_an_image() {
+    let archive = Archive::of(&[Deb::new("probe", "1").script("postinst", "env >/probe-saw")]);
+    let server = Private::of(archive.path(), &[("me", PASSWORD)], &[TOKEN]);
+    let project = project_in(&support::archive::shared_store(), &server);
+    let began = tempfile::NamedTempFile::new().expect("a temporary file");
+    let ran = Ran::of(
+        project
+            .command()
+            .args(["build", "desktop", "-vv", "--json"])
+            .env("KASMFORGE_ARCHIVE_MY_OWN_USER", "me")
+            .env("KASMFORGE_ARCHIVE_MY_OWN_PASSWORD", PASSWORD),
+    );
+    assert_eq!(ran.status, 0, "{ran:?}");
+    assert!(server.logins() > 0, "the server was told no login");
+    let image = Image::of(&ran);
+    let secrets = [
+        PASSWORD.to_owned(),
+        support::private::base64(&format!("me:{PASSWORD}")),
+    ];
+    for secret in &secrets {
+        assert!(!format!("{ran:?}").contains(secret), "{ran:?}");
+        assert_eq!(holds(project.path(), secret), None);
+    }
+    // What the script saw of the environment is in the image: this search would find it.
+    let holding = |words: &[&str], path: &Path, more: &[&std::ffi::OsStr]| {
+        let mut find = Command::new("find");
+        find.arg(path).args(["-type", "f"]).args(more);
+        find.args(["-exec", "grep", "-alF"]);
+        for word in words {
+            find.arg("-e").arg(word);
+        }
+        Ran::of(find.args(["{}", "+"])).output
+    };
+    let image = fs::canonicalize(&image.archive).expect("the image");
+    assert_ne!(holding(&["probe-saw"], &image, &[]), "");
+    let secrets: Vec<&str> = secrets.iter().map(String::as_str).collect();
+    assert_eq!(holding(&secrets, &image, &[]), "");
+    let new = [std::ffi::OsStr::new("-newer"), began.path().as_os_str()];
+    assert_eq!(holding(&secrets, project.store(), &new), "");
+}
+
+/// A login that a server is given is for that server: whoever it sends us on to does not hear it.
+#[test]
+fn a_login_does_not_follow_to_another_host() {
+    let archive = Archive::of(&[Deb::new("probe", "1")]);
+    let elsewhere = Private::open_elsewhere(archive.path());
+    let server = elsewhere.sending_on(archive.path(), &[("me", PASSWORD)]);
+    let folder = tempfile::TempDir::new().expect("a temporary folder");
+    let netrc = folder.path().join("netrc");
+    fs::write(
+        &netrc,
+        format!("machine 127.0.0.1 login me password {PASSWORD}\n"),
+    )
+    .expect("a file");
+    let vendor = folder.path().join("vendor");
+    let project = project(&server);
+    let ran = Ran::of(
+        project
+            .command()
+            .args(["lock", "-vv", "--json", "--vendor"])
+            .arg(&vendor)
+            .env("NETRC", &netrc)
+            .env("SSL_CERT_FILE", server.authority()),
+    );
+    assert_eq!(ran.status, 0, "{ran:?}");
+    assert!(vendor.join("packages/probe_1_all.deb").is_file());
+    assert!(server.logins() > 0, "the server was told no login");
+    assert!(elsewhere.requests() > 0, "nobody was sent on");
+    assert_eq!(elsewhere.logins(), 0, "a login went to another host");
+    nothing_leaked(&project, &ran, &vendor);
 }
 
 /// That no secret, in no form, is in what a run said or wrote.

@@ -41,6 +41,16 @@ pub(super) struct Made {
 /// Builds a workspace's image and links `result` to it.
 pub(super) fn make(wanted: &Build, context: &Context, printer: &Printer) -> anyhow::Result<Made> {
     let started = Instant::now();
+    if let Some(other) = &wanted.architecture
+        && other != architecture()?
+    {
+        anyhow::bail!(
+            "images for {other} cannot be built on this host, which is {}: packages' scripts run \
+             programs of their own architecture. Build on a host of {other}; `kasmforge lock \
+             --architecture {other}` locks for it anywhere",
+            architecture()?
+        );
+    }
     let mut wanted = wanted.clone();
     if wanted.vendored.is_some() {
         wanted.locking.locked = true;

@@ -103,6 +103,21 @@ impl Context {
     }
 }
 
+/// An architecture as it was typed: whether an archive has it is for the archive to say.
+pub(crate) fn architecture_named(text: &str) -> Result<String, String> {
+    let good = text.starts_with(|c: char| c.is_ascii_lowercase())
+        && text
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+        && !["all", "any", "native"].contains(&text);
+    match text {
+        _ if good => Ok(text.to_owned()),
+        "x86_64" | "x86-64" => Err("Debian calls it `amd64`".to_owned()),
+        "aarch64" => Err("Debian calls it `arm64`".to_owned()),
+        _ => Err("Debian's name of an architecture is wanted: `amd64`, `arm64`".to_owned()),
+    }
+}
+
 /// Debian's name of the architecture images are made for: the host's own.
 pub(crate) fn architecture() -> anyhow::Result<&'static str> {
     match std::env::consts::ARCH {

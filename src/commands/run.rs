@@ -61,6 +61,7 @@ fn once(wanted: &Run, context: &Context, printer: &Printer) -> anyhow::Result<()
         &Build {
             workspace: wanted.workspace.clone(),
             locking: wanted.locking.clone(),
+            architecture: None,
             vendored: None,
             result: None,
             output: None,

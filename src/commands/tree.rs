@@ -23,6 +23,9 @@ pub(crate) struct Arguments {
     /// Shows what leads to the package, and not what it leads to.
     #[arg(long, requires = "package")]
     pub(crate) reverse: bool,
+    /// The architecture [default: this host's].
+    #[arg(long, value_name = "ARCH", value_parser = super::architecture_named)]
+    pub(crate) architecture: Option<String>,
 }
 
 /// Shows packages and what they lead to. Needs the lock and the definitions, nothing else.
@@ -30,7 +33,7 @@ pub(crate) fn run(wanted: &Arguments, global: &Global, printer: &Printer) -> any
     let project = Project::find(global.directory.as_deref())?;
     let workspace = project.load(&wanted.workspace)?;
     let lock = project.lock()?;
-    let reasons = why::reasons(&lock, &workspace)?;
+    let reasons = why::reasons(&lock, &workspace, wanted.architecture.as_deref())?;
     let mut tree = Tree {
         reasons: &reasons,
         reverse: wanted.reverse,

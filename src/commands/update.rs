@@ -19,6 +19,10 @@ pub(crate) struct Arguments {
     /// Takes archives that are older than kasmforge.lock knows them: those of a snapshot, say.
     #[arg(long)]
     pub(crate) allow_older: bool,
+    /// An architecture whose packages may change; may be given several times [default: the host's own,
+    /// and those that the lock has].
+    #[arg(long, value_name = "ARCH", value_parser = super::architecture_named)]
+    pub(crate) architecture: Vec<String>,
 }
 
 /// Takes newer packages into the lock.
@@ -40,6 +44,8 @@ pub(crate) fn run(wanted: &Arguments, context: &Context, printer: &Printer) -> a
     bring(Bringing {
         lock,
         names: &context.project.workspaces()?,
+        all: true,
+        architectures: &wanted.architecture,
         change,
         how: &Locking {
             locked: false,

@@ -19,6 +19,9 @@ pub(crate) struct Arguments {
     /// One chain for every request that leads there, not only the shortest.
     #[arg(long)]
     pub(crate) all: bool,
+    /// The architecture [default: this host's].
+    #[arg(long, value_name = "ARCH", value_parser = super::architecture_named)]
+    pub(crate) architecture: Option<String>,
 }
 
 /// Tells why a package is in a workspace. Needs the lock and the definitions, nothing else.
@@ -26,7 +29,7 @@ pub(crate) fn run(wanted: &Arguments, global: &Global, printer: &Printer) -> any
     let project = Project::find(global.directory.as_deref())?;
     let workspace = project.load(&wanted.workspace)?;
     let lock = project.lock()?;
-    let reasons = reasons(&lock, &workspace)?;
+    let reasons = reasons(&lock, &workspace, wanted.architecture.as_deref())?;
     let package = find(&reasons, &wanted.package, &wanted.workspace)?;
     let chains: Vec<Chain> = if wanted.all {
         reasons.all(package)
@@ -62,12 +65,23 @@ pub(crate) fn run(wanted: &Arguments, global: &Global, printer: &Printer) -> any
 pub(super) fn reasons<'a>(
     lock: &'a kasmforge_lock::Lock,
     workspace: &kasmforge_spec::Workspace,
+    named: Option<&str>,
 ) -> anyhow::Result<Reasons<'a>> {
-    Reasons::of(lock, workspace, architecture()?).ok_or_else(|| {
-        anyhow::anyhow!(
-            "kasmforge.lock has no workspace `{}`; run `kasmforge lock`",
-            workspace.name
-        )
+    let native = match named {
+        Some(named) => named,
+        None => architecture()?,
+    };
+    Reasons::of(lock, workspace, native).ok_or_else(|| {
+        let name = &workspace.name;
+        match named {
+            Some(named) => anyhow::anyhow!(
+                "kasmforge.lock has no workspace `{name}` for {named}; run `kasmforge lock {name} \
+                 --architecture {named}`"
+            ),
+            None => {
+                anyhow::anyhow!("kasmforge.lock has no workspace `{name}`; run `kasmforge lock`")
+            }
+        }
     })
 }
 
@@ -95,11 +109,11 @@ fn lines(reasons: &Reasons<'_>, chain: &Chain) -> Vec<String> {
             if Asked::named(text).split(':').next()
                 != Some(&reasons.packages[chain.first].name) =>
         {
-            format!(
-                "{}, which {} provides",
-                chain.root.words(),
-                full(chain.first)
-            )
+            let verb = match text.starts_with('?') {
+                true => "is of",
+                false => "provides",
+            };
+            format!("{}, which {} {verb}", chain.root.words(), full(chain.first))
         }
         Root::Essential if !chain.links.is_empty() => {
             format!("every system must have {}", full(chain.first))

@@ -1,9 +1,10 @@
 //! Whether a lock says what the definitions ask for: told without an index, a network or a solver.
 
 use kasmforge_lock::{Asked, Lock, Workspace as Locked};
-use kasmforge_spec::{FileContent, Stage, Workspace};
+use kasmforge_spec::{DebByUrl, FileContent, Stage, Workspace};
 
-use super::{packages_digest, request};
+use super::{of_project, packages_digest, request};
+use crate::project::Project;
 
 /// One thing a lock does not say as a definition does.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,7 +16,12 @@ pub(crate) struct Misfit {
 }
 
 /// Everything in which a lock does not fit a workspace and the stages below it.
-pub(crate) fn misfits(lock: &Lock, workspace: &Workspace, architecture: &str) -> Vec<Misfit> {
+pub(crate) fn misfits(
+    lock: &Lock,
+    workspace: &Workspace,
+    architecture: &str,
+    project: &Project,
+) -> Vec<Misfit> {
     let mut found = Vec::new();
     let mut below = None;
     for stage in &workspace.stages {
@@ -25,7 +31,7 @@ pub(crate) fn misfits(lock: &Lock, workspace: &Workspace, architecture: &str) ->
             Some(known) if known.request != request(workspace, stage, below) => {
                 Some(changed(known, workspace, stage))
             }
-            Some(_) => None,
+            Some(_) => other_file(lock, workspace, stage, project),
         };
         found.extend(misfit.map(|what| Misfit {
             workspace: stage.name.clone(),
@@ -53,6 +59,25 @@ pub(crate) fn misfits(lock: &Lock, workspace: &Workspace, architecture: &str) ->
         }
     }
     found
+}
+
+/// A package of a stage that is a file of the project, and not the file that was locked.
+fn other_file(
+    lock: &Lock,
+    workspace: &Workspace,
+    stage: &Stage,
+    project: &Project,
+) -> Option<String> {
+    match of_project::changed(project, lock, &workspace.files, stage) {
+        Ok(deb) => deb.map(|deb| file_changed(workspace, deb)),
+        Err(unreadable) => Some(unreadable.to_string()),
+    }
+}
+
+/// That a package which is a file of the project has changed since it was locked.
+pub(super) fn file_changed(workspace: &Workspace, deb: &DebByUrl) -> String {
+    let (path, place) = (&deb.url.value, place(workspace, &deb.url.at));
+    format!("the file {path} has changed ({place})")
 }
 
 /// How a stage asks for something else than it did when it was locked.

@@ -15,11 +15,15 @@ use kasmforge_spec::Debian;
 use kasmforge_store::Store;
 use serde::{Deserialize, Serialize};
 
+use super::unavailable::Absences;
 use crate::fetching::WantedSuite;
 
-/// The universes that were made in this run, by what their archives are.
+/// The universes that were made in this run, by what their archives are; and what could not be had.
 #[derive(Default)]
-pub(crate) struct Universes(RefCell<BTreeMap<String, Made>>);
+pub(crate) struct Universes {
+    made: RefCell<BTreeMap<String, Made>>,
+    pub(super) absences: Absences,
+}
 
 /// A universe, and the states of its archives.
 #[derive(Clone)]
@@ -30,11 +34,11 @@ pub(super) struct Made {
 
 impl Universes {
     pub(super) fn get(&self, key: &str) -> Option<Made> {
-        self.0.borrow().get(key).cloned()
+        self.made.borrow().get(key).cloned()
     }
 
     pub(super) fn put(&self, key: String, made: Made) {
-        self.0.borrow_mut().insert(key, made);
+        self.made.borrow_mut().insert(key, made);
     }
 }
 

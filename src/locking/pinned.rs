@@ -1,14 +1,8 @@
-//! Pins, from the definition's words to the resolver's; and packages that are files of the project.
+//! Pins, from the definition's words to the resolver's.
 
-use std::fs;
-
-use anyhow::Context as _;
-use kasmforge_digest::Digest;
-use kasmforge_lock::Lock;
 use kasmforge_resolve::{Pin, PinTo, Universe};
-use kasmforge_spec::{DebByUrl, Files, PinTo as Wanted, Stage, Workspace};
+use kasmforge_spec::{PinTo as Wanted, Stage, Workspace};
 
-use super::{FetchedDeb, Locking, control};
 use crate::exit::{Mistakes, NOTHING_WRITTEN};
 
 /// The pins of a stage and of those below it, the nearest first.
@@ -86,56 +80,4 @@ pub(super) fn words(workspace: &Workspace, stage: &Stage) -> String {
         }
     }
     words
-}
-
-impl Locking<'_> {
-    /// Whether the packages that are files of the project are those the lock knows.
-    pub(super) fn has_debs_of_project(&self, lock: &Lock, stage: &Stage) -> anyhow::Result<bool> {
-        for deb in stage.packages.debs.iter().filter(|deb| deb.local) {
-            let path = self.project.root.join(&deb.url.value);
-            let bytes =
-                fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-            if lock.urls.get(&deb.url.value) != Some(&Digest::of(&bytes)) {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
-    /// Takes a package that is a file of the project into the store.
-    pub(super) fn deb_of_project(
-        &self,
-        lock: &mut Lock,
-        files: &Files,
-        deb: &DebByUrl,
-    ) -> anyhow::Result<FetchedDeb> {
-        let path = self.project.root.join(&deb.url.value);
-        let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        let digest = Digest::of(&bytes);
-        if let Some(named) = &deb.sha256
-            && Digest::from_hex(&named.value)? != digest
-        {
-            let message = format!(
-                "{} has another digest than the definition says",
-                deb.url.value
-            );
-            let help = vec![format!(
-                "the file has sha256 = \"{}\"; write that only if you know why it changed",
-                digest.hex()
-            )];
-            let at = named.at.clone();
-            return Err(Mistakes::at(files, at, message, "not this", help, NOTHING_WRITTEN).into());
-        }
-        let control =
-            control(&*bytes).with_context(|| format!("{} is no package", path.display()))?;
-        let size = bytes.len() as u64;
-        self.store.keep_bytes(&bytes)?;
-        lock.urls.insert(deb.url.value.clone(), digest);
-        Ok(FetchedDeb {
-            url: deb.url.value.clone(),
-            digest,
-            size,
-            control,
-        })
-    }
 }

@@ -8,15 +8,15 @@ use kasmforge_spec::{Diagnostic, Files, Located, Location, Stage, Workspace};
 use super::Superseded;
 use crate::exit::{Mistakes, NOTHING_WRITTEN};
 
-/// A suite no mirror has, shown where the definition names it.
+/// A suite no mirror has, shown where the definition names it; nothing for other errors.
 pub(super) fn suite_missing(
-    error: kasmforge_archive::Error,
+    error: &kasmforge_archive::Error,
     workspace: &Workspace,
     suite: &str,
-) -> anyhow::Error {
+) -> Option<Mistakes> {
     let named = &workspace.debian.suite;
     if !error.is_gone() || !suite.starts_with(named.value.as_str()) {
-        return error.into();
+        return None;
     }
     let message = format!("no mirror has the suite `{suite}`");
     let help = vec![
@@ -25,25 +25,25 @@ pub(super) fn suite_missing(
             .into(),
     ];
     let at = named.at.clone();
-    Mistakes::at(
+    Some(Mistakes::at(
         &workspace.files,
         at,
         message,
         "named here",
         help,
         NOTHING_WRITTEN,
-    )
-    .into()
+    ))
 }
 
-/// A download of other bytes than the definition says, shown where it says so.
+/// A download of other bytes than the definition says, shown where it says so; nothing for other
+/// errors.
 pub(super) fn other_bytes(
-    error: kasmforge_archive::Error,
+    error: &kasmforge_archive::Error,
     files: &Files,
     url: &str,
     named: Option<&Located<String>>,
-) -> anyhow::Error {
-    match (&error, named) {
+) -> Option<Mistakes> {
+    match (error, named) {
         (kasmforge_archive::Error::OtherBytes { found, .. }, Some(named)) => {
             let message = format!("{url} has another digest than the definition says");
             let help = vec![format!(
@@ -51,9 +51,16 @@ pub(super) fn other_bytes(
                 found.hex()
             )];
             let at = named.at.clone();
-            Mistakes::at(files, at, message, "not this", help, NOTHING_WRITTEN).into()
+            Some(Mistakes::at(
+                files,
+                at,
+                message,
+                "not this",
+                help,
+                NOTHING_WRITTEN,
+            ))
         }
-        _ => anyhow::Error::from(error).context(format!("cannot fetch {url}")),
+        _ => None,
     }
 }
 

@@ -6,6 +6,7 @@
 
 #![allow(dead_code, reason = "no test uses all of it")]
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -241,6 +242,8 @@ impl Image {
 pub(crate) struct Deb {
     name: String,
     version: String,
+    /// Empty: `all`.
+    architecture: String,
     fields: String,
     scripts: Vec<(String, String)>,
     files: Vec<(String, Vec<u8>)>,
@@ -252,6 +255,19 @@ impl Deb {
             name: name.into(),
             version: version.into(),
             ..Self::default()
+        }
+    }
+
+    /// Makes it for one architecture, and not for all.
+    pub(crate) fn only_for(mut self, architecture: &str) -> Self {
+        self.architecture = architecture.into();
+        self
+    }
+
+    fn architecture(&self) -> &str {
+        match self.architecture.as_str() {
+            "" => "all",
+            other => other,
         }
     }
 
@@ -282,8 +298,9 @@ impl Deb {
             fields,
             ..
         } = self;
+        let architecture = self.architecture();
         format!(
-            "Package: {name}\nVersion: {version}\nArchitecture: all\nMaintainer: nobody \
+            "Package: {name}\nVersion: {version}\nArchitecture: {architecture}\nMaintainer: nobody \
              <nobody@example.org>\n{fields}Description: made by a test\n"
         )
     }
@@ -308,7 +325,8 @@ impl Deb {
         for folder in [root.path().to_owned(), root.path().join("DEBIAN")] {
             fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).expect("its mode");
         }
-        let path = folder.join(format!("{}_{}_all.deb", self.name, self.version));
+        let architecture = self.architecture();
+        let path = folder.join(format!("{}_{}_{architecture}.deb", self.name, self.version));
         let made = Command::new("dpkg-deb")
             .args(["--root-owner-group", "-Zgzip", "--build"])
             .arg(root.path())
@@ -326,6 +344,8 @@ pub(crate) struct Archive {
     folder: TempDir,
     server: Server,
     suite: String,
+    /// Further lines of its Release file.
+    says: String,
 }
 
 impl Archive {
@@ -336,6 +356,11 @@ impl Archive {
 
     /// The same in a suite of this name.
     pub(crate) fn of_suite(suite: &str, debs: &[Deb]) -> Self {
+        Self::saying(suite, "", debs)
+    }
+
+    /// The same, and its Release file says this besides: `NotAutomatic: yes\n`.
+    pub(crate) fn saying(suite: &str, says: &str, debs: &[Deb]) -> Self {
         let folder = TempDir::new().expect("a temporary folder");
         fs::create_dir(folder.path().join("pool")).expect("a pool");
         let server = Server::of(folder.path());
@@ -343,6 +368,7 @@ impl Archive {
             folder,
             server,
             suite: suite.into(),
+            says: says.into(),
         };
         archive.publish(DATE, debs);
         archive
@@ -352,37 +378,55 @@ impl Archive {
     /// stay in the pool.
     pub(crate) fn publish(&self, date: &str, debs: &[Deb]) {
         let pool = self.path().join("pool");
-        let mut index = String::new();
+        let machine = architecture();
+        // Those for all architectures stand in the index of each.
+        let mut indexes = BTreeMap::from([(machine.as_str(), String::new())]);
+        for deb in debs.iter().filter(|deb| !deb.architecture.is_empty()) {
+            indexes.entry(&deb.architecture).or_default();
+        }
         for deb in debs {
             let path = deb.make(&pool);
             let name = path.file_name().expect("a name").to_string_lossy();
-            writeln!(
-                index,
-                "{}Filename: pool/{name}\nSize: {}\nSHA256: {}\n",
+            let stanza = format!(
+                "{}Filename: pool/{name}\nSize: {}\nSHA256: {}\n\n",
                 deb.control(),
                 fs::metadata(&path).expect("the package").len(),
                 sha256(&path),
-            )
-            .expect("memory");
+            );
+            for (architecture, index) in &mut indexes {
+                if ["all", architecture].contains(&deb.architecture()) {
+                    index.push_str(&stanza);
+                }
+            }
         }
-        self.index(date, &index);
+        self.index(date, &indexes);
     }
 
-    /// Writes an index, and a Release file that fits it.
-    fn index(&self, date: &str, text: &str) {
+    /// Writes indexes, and a Release file that fits them.
+    fn index(&self, date: &str, indexes: &BTreeMap<&str, String>) {
         let suite = self.suite();
-        let machine = architecture();
-        let path = format!("main/binary-{machine}/Packages");
-        fs::create_dir_all(suite.join(&path).parent().expect("a folder")).expect("a folder");
-        fs::write(suite.join(&path), text).expect("an index");
+        let mut sums = String::new();
+        for (architecture, text) in indexes {
+            let path = format!("main/binary-{architecture}/Packages");
+            fs::create_dir_all(suite.join(&path).parent().expect("a folder")).expect("a folder");
+            fs::write(suite.join(&path), text).expect("an index");
+            let digest = sha256(&suite.join(&path));
+            writeln!(sums, " {digest} {} {path}", text.len()).expect("memory");
+        }
+        let architectures: Vec<&str> = indexes.keys().copied().collect();
         let release = format!(
-            "Origin: Tests\nSuite: {0}\nCodename: {0}\nDate: {date}\nArchitectures: {machine} \
-             all\nComponents: main\nSHA256:\n {1} {2} {path}\n",
+            "Origin: Tests\nSuite: {0}\nCodename: {0}\nDate: {date}\n{1}Architectures: {2} \
+             all\nComponents: main\nSHA256:\n{sums}",
             self.suite,
-            sha256(&suite.join(&path)),
-            text.len(),
+            self.says,
+            architectures.join(" "),
         );
         fs::write(suite.join("Release"), release).expect("a Release file");
+    }
+
+    /// Its suite.
+    pub(crate) fn suite_name(&self) -> &str {
+        &self.suite
     }
 
     /// The folder of its suite.

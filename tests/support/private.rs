@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -17,14 +17,63 @@ use tempfile::TempDir;
 /// The server. It lives as long as the test process.
 pub(crate) struct Private {
     address: SocketAddr,
-    certificates: TempDir,
+    certificates: Arc<TempDir>,
     logins: Arc<AtomicUsize>,
+    requests: Arc<AtomicUsize>,
+}
+
+/// What a server does with a request.
+#[derive(Clone)]
+struct Manners {
+    folder: PathBuf,
+    /// The logins that are welcome; everybody is where there is none.
+    known: Vec<String>,
+    /// Sends whoever wants something of the pool on to this server.
+    onward: Option<String>,
 }
 
 impl Private {
     /// Serves a folder to whoever sends one of these users and passwords, or one of these tokens.
     pub(crate) fn of(folder: &Path, users: &[(&str, &str)], tokens: &[&str]) -> Self {
-        let certificates = make_certificates();
+        Self::start(
+            [127, 0, 0, 1],
+            &Arc::new(make_certificates()),
+            Manners {
+                folder: folder.to_owned(),
+                known: logins(users, tokens),
+                onward: None,
+            },
+        )
+    }
+
+    /// A server of this machine's usual address, with a certificate by the same authority: it wants a
+    /// login, and sends whoever wants a package on to this one.
+    pub(crate) fn sending_on(&self, folder: &Path, users: &[(&str, &str)]) -> Self {
+        Self::start(
+            [127, 0, 0, 1],
+            &self.certificates,
+            Manners {
+                folder: folder.to_owned(),
+                known: logins(users, &[]),
+                onward: Some(self.address()),
+            },
+        )
+    }
+
+    /// A server of another host that wants no login.
+    pub(crate) fn open_elsewhere(folder: &Path) -> Self {
+        Self::start(
+            [127, 0, 0, 2],
+            &Arc::new(make_certificates()),
+            Manners {
+                folder: folder.to_owned(),
+                known: Vec::new(),
+                onward: None,
+            },
+        )
+    }
+
+    fn start(host: [u8; 4], certificates: &Arc<TempDir>, manners: Manners) -> Self {
         let at = |name: &str| certificates.path().join(name);
         let chain = CertificateDer::pem_file_iter(at("server.pem"))
             .expect("the certificate")
@@ -39,30 +88,25 @@ impl Private {
             .with_single_cert(chain, key)
             .expect("a certificate and its key");
         let config = Arc::new(config);
-        let mut known: Vec<String> = users
-            .iter()
-            .map(|(user, password)| format!("Basic {}", base64(&format!("{user}:{password}"))))
-            .collect();
-        known.extend(tokens.iter().map(|token| format!("Bearer {token}")));
-        let known = Arc::new(known);
-        let logins = Arc::new(AtomicUsize::new(0));
-        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+        let (logins, requests) = (Arc::default(), Arc::default());
+        let listener = TcpListener::bind((IpAddr::from(host), 0)).expect("a free port");
         let address = listener.local_addr().expect("the port");
-        let (folder, heard) = (folder.to_owned(), Arc::clone(&logins));
+        let (heard, asked) = (Arc::clone(&logins), Arc::clone(&requests));
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let connection = ServerConnection::new(Arc::clone(&config)).expect("a connection");
                 let stream = StreamOwned::new(connection, stream);
-                let (folder, known, heard) =
-                    (folder.clone(), Arc::clone(&known), Arc::clone(&heard));
+                let manners = manners.clone();
+                let (heard, asked) = (Arc::clone(&heard), Arc::clone(&asked));
                 // Whoever does not trust us goes away, which is what some tests want.
-                thread::spawn(move || answer(stream, &folder, &known, &heard));
+                thread::spawn(move || answer(stream, &manners, &heard, &asked));
             }
         });
         Self {
             address,
-            certificates,
+            certificates: Arc::clone(certificates),
             logins,
+            requests,
         }
     }
 
@@ -80,13 +124,27 @@ impl Private {
     pub(crate) fn logins(&self) -> usize {
         self.logins.load(Ordering::SeqCst)
     }
+
+    /// How many requests came.
+    pub(crate) fn requests(&self) -> usize {
+        self.requests.load(Ordering::SeqCst)
+    }
+}
+
+/// Logins as a request's header has them.
+fn logins(users: &[(&str, &str)], tokens: &[&str]) -> Vec<String> {
+    let basic = |(user, password): &(&str, &str)| {
+        format!("Basic {}", base64(&format!("{user}:{password}")))
+    };
+    let bearer = tokens.iter().map(|token| format!("Bearer {token}"));
+    users.iter().map(basic).chain(bearer).collect()
 }
 
 fn answer(
     stream: StreamOwned<ServerConnection, std::net::TcpStream>,
-    folder: &Path,
-    known: &[String],
+    manners: &Manners,
     heard: &AtomicUsize,
+    asked: &AtomicUsize,
 ) -> std::io::Result<()> {
     let mut stream = BufReader::new(stream);
     loop {
@@ -94,6 +152,7 @@ fn answer(
         if stream.by_ref().read_line(&mut request)? == 0 {
             return Ok(());
         }
+        asked.fetch_add(1, Ordering::SeqCst);
         let mut login = None;
         loop {
             let mut header = String::new();
@@ -111,21 +170,34 @@ fn answer(
             .nth(1)
             .unwrap_or("/")
             .trim_start_matches('/');
-        let welcome = login.is_some_and(|login| known.contains(&login));
-        let (status, body) = match fs::read(folder.join(path)) {
+        let known = &manners.known;
+        let welcome = known.is_empty() || login.is_some_and(|login| known.contains(&login));
+        let onward = manners
+            .onward
+            .as_ref()
+            .filter(|_| path.starts_with("pool/"));
+        let mut more = String::new();
+        let (status, body) = match (onward, fs::read(manners.folder.join(path))) {
             _ if !welcome => ("401 Unauthorized", Vec::new()),
-            Ok(bytes) => ("200 OK", bytes),
-            Err(_) => ("404 Not Found", Vec::new()),
+            (Some(server), _) => {
+                more = format!("Location: {server}/{path}\r\n");
+                ("302 Found", Vec::new())
+            }
+            (None, Ok(bytes)) => ("200 OK", bytes),
+            (None, Err(_)) => ("404 Not Found", Vec::new()),
         };
         let length = body.len();
         let out = stream.get_mut();
-        write!(out, "HTTP/1.1 {status}\r\nContent-Length: {length}\r\n\r\n")?;
+        write!(
+            out,
+            "HTTP/1.1 {status}\r\n{more}Content-Length: {length}\r\n\r\n"
+        )?;
         out.write_all(&body)?;
         out.flush()?;
     }
 }
 
-/// Makes an authority, and a certificate by it for this machine's own address.
+/// Makes an authority, and a certificate by it for this machine's own addresses.
 fn make_certificates() -> TempDir {
     let folder = TempDir::new().expect("a temporary folder");
     let openssl = |arguments: &str| {
@@ -143,7 +215,11 @@ fn make_certificates() -> TempDir {
     openssl(&format!(
         "req {key} -subj /CN=server -keyout server.key -out server.csr"
     ));
-    fs::write(folder.path().join("names"), "subjectAltName=IP:127.0.0.1\n").expect("a file");
+    fs::write(
+        folder.path().join("names"),
+        "subjectAltName=IP:127.0.0.1,IP:127.0.0.2\n",
+    )
+    .expect("a file");
     openssl(
         "x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile names \
          -out server.pem",

@@ -12,7 +12,7 @@ mod difference;
 mod parse;
 mod render;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kasmforge_digest::Digest;
 
@@ -40,6 +40,9 @@ pub struct Lock {
     pub ids: Ids,
     /// Downloads outside any archive, by address.
     pub urls: BTreeMap<String, Digest>,
+    /// Workspaces that could not be locked when the others were, because something they need could
+    /// not be fetched. None of them is in [`Lock::workspaces`].
+    pub left_out: BTreeSet<String>,
 }
 
 /// One suite of one archive, as its signed Release told it when it was last asked.
@@ -78,8 +81,8 @@ pub struct Package {
     pub installed_size: u64,
     /// Whether every system must have it.
     pub essential: bool,
-    /// The packages that were chosen for what it depends on, sorted: by name, and with the
-    /// architecture (`libc6:i386`) where that is a foreign one.
+    /// The packages that were chosen for what it depends on, in whichever workspace, sorted: by name,
+    /// and with the architecture (`libc6:i386`) where that is a foreign one.
     pub depends: Vec<String>,
     /// Those that were chosen because it recommends them, in the same form.
     pub recommends: Vec<String>,
@@ -88,7 +91,7 @@ pub struct Package {
 /// One request of a definition, and what met it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Asked {
-    /// The request, as the definition has it: `vim`, `vim (>= 9)`, `wine:i386`.
+    /// The request, as the definition has it: `vim`, `vim (>= 9)`, `wine:i386`, `?priority(required)`.
     pub text: String,
     /// The package that met it, as [`Package::depends`] names packages. It is another name than the
     /// request's where that one is virtual.
@@ -107,7 +110,7 @@ pub struct Workspace {
     /// The digest of what the definition asked for when this was resolved: another one means that
     /// the definition has changed since.
     pub request: Digest,
-    /// What it asks for, sorted, each once.
+    /// What it asks for, sorted, each once; a request that several packages met is there with each.
     pub asked: Vec<Asked>,
     /// Its own packages in the order they are configured: indexes into [`Lock::packages`].
     pub packages: Vec<usize>,
@@ -150,11 +153,12 @@ impl Lock {
         let first = self.packages.len();
         self.packages.extend(packages);
         workspace.packages = (first..self.packages.len()).collect();
+        self.left_out.remove(&workspace.name);
         self.workspaces.push(workspace);
         self.normalise();
     }
 
-    /// Sorts, joins equal packages, and drops what no workspace names.
+    /// Sorts, joins equal packages, and drops what no workspace has, also where a package leads to it.
     pub fn normalise(&mut self) {
         let mut sorted: Vec<Package> = Vec::new();
         let wanted: Vec<Vec<Package>> = self
@@ -171,7 +175,26 @@ impl Lock {
             sorted.push(package.clone());
         }
         sorted.sort_by(|a, b| a.identity().cmp(&b.identity()));
-        sorted.dedup_by(|a, b| a.identity() == b.identity());
+        sorted.dedup_by(|again, first| {
+            let same = again.identity() == first.identity();
+            if same {
+                first.join(again);
+            }
+            same
+        });
+        let names: BTreeSet<String> = sorted
+            .iter()
+            .flat_map(|one| {
+                [
+                    one.name.clone(),
+                    format!("{}:{}", one.name, one.architecture),
+                ]
+            })
+            .collect();
+        for package in &mut sorted {
+            package.depends.retain(|name| names.contains(name));
+            package.recommends.retain(|name| names.contains(name));
+        }
         for (workspace, packages) in self.workspaces.iter_mut().zip(wanted) {
             workspace.packages = packages
                 .iter()
@@ -187,7 +210,7 @@ impl Lock {
             .sort_by(|a, b| (&a.name, &a.architecture).cmp(&(&b.name, &b.architecture)));
         for workspace in &mut self.workspaces {
             workspace.asked.sort();
-            workspace.asked.dedup_by(|a, b| a.text == b.text);
+            workspace.asked.dedup();
         }
         self.archives.sort_by(|a, b| a.name.cmp(&b.name));
         self.archives.dedup_by(|a, b| a.name == b.name);
@@ -240,6 +263,19 @@ impl Package {
         } else {
             format!("{}:{}", self.name, self.architecture)
         }
+    }
+
+    /// Takes over what another workspace's resolution chose for the same package: one that has an
+    /// alternative, or takes what is recommended, leads elsewhere.
+    fn join(&mut self, other: &Self) {
+        let union = |one: &[String], other: &[String]| -> BTreeSet<String> {
+            one.iter().chain(other).cloned().collect()
+        };
+        let depends = union(&self.depends, &other.depends);
+        let recommends = union(&self.recommends, &other.recommends);
+        self.recommends = recommends.difference(&depends).cloned().collect();
+        self.depends = depends.into_iter().collect();
+        self.essential |= other.essential;
     }
 
     fn identity(&self) -> (&str, &str, &str, &Digest) {

@@ -24,6 +24,8 @@ pub struct ParseError {
 struct Raw {
     format: u32,
     #[serde(default)]
+    left_out: Vec<Spanned<String>>,
+    #[serde(default)]
     archive: Vec<RawArchive>,
     #[serde(default)]
     workspace: Vec<RawWorkspace>,
@@ -120,7 +122,9 @@ impl Lock {
         let archives = archives(raw.archive, &fail)?;
         let packages = packages(raw.package, &archives, &fail)?;
         let workspaces = workspaces(raw.workspace, &packages, &fail)?;
+        let left_out = left_out(raw.left_out, &workspaces, &fail)?;
         Ok(Self {
+            left_out,
             archives,
             packages,
             workspaces,
@@ -288,17 +292,20 @@ fn is_word(text: &str) -> bool {
 /// What is wrong with where a package is found.
 fn wrong_path(path: &str, in_archive: bool) -> Option<String> {
     let address = path.contains("://") || path.starts_with("file:/");
-    if !in_archive {
-        return (!address).then(|| {
-            format!("`{path}` is no address; a package of an archive has the key `archive`")
-        });
-    }
-    let wrong = address
-        || path.is_empty()
+    let leads_out = path.is_empty()
         || path.starts_with('/')
         || path.chars().any(char::is_control)
         || path.split('/').any(|part| part == "..");
-    wrong.then(|| format!("`{path}` is not a path below a mirror's base"))
+    match in_archive {
+        true if address || leads_out => {
+            Some(format!("`{path}` is not a path below a mirror's base"))
+        }
+        false if !address && leads_out => Some(format!(
+            "`{path}` is neither an address nor a path in the project; a package of an archive has \
+             the key `archive`"
+        )),
+        _ => None,
+    }
 }
 
 fn workspaces(
@@ -368,10 +375,7 @@ fn workspaces(
                     text,
                 },
             };
-            if asked
-                .last()
-                .is_some_and(|last: &Asked| last.text >= read.text)
-            {
+            if asked.last().is_some_and(|last: &Asked| *last >= read) {
                 let message = format!("`{}` is not in its place, or there twice", read.text);
                 return Err(fail(offset, message));
             }
@@ -397,6 +401,28 @@ fn workspaces(
         });
     }
     Ok(workspaces)
+}
+
+fn left_out(
+    raw: Vec<Spanned<String>>,
+    workspaces: &[Workspace],
+    fail: Fail<'_>,
+) -> Result<BTreeSet<String>, ParseError> {
+    let mut names = BTreeSet::new();
+    for one in raw {
+        let offset = one.span().start;
+        let name = one.into_inner();
+        let wrong = if workspaces.iter().any(|other| other.name == name) {
+            "is left out, and locked as well"
+        } else if names.last().is_some_and(|last| *last >= name) {
+            "is not in its place, or there twice"
+        } else {
+            names.insert(name);
+            continue;
+        };
+        return Err(fail(offset, format!("the workspace `{name}` {wrong}")));
+    }
+    Ok(names)
 }
 
 /// How a chain of parents goes on.

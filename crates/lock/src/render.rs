@@ -16,6 +16,10 @@ impl Lock {
         text.push_str("# Written by kasmforge and followed by every later build.\n");
         text.push_str("# Change the definitions, or run `kasmforge update`; do not edit this.\n");
         line(&mut text, "format", &crate::FORMAT.to_string());
+        if !self.left_out.is_empty() {
+            let names = self.left_out.iter().map(|name| quoted(name));
+            list(&mut text, "left-out", names);
+        }
         for archive in &self.archives {
             text.push_str("\n[[archive]]\n");
             line(&mut text, "name", &quoted(&archive.name));

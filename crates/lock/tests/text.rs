@@ -157,6 +157,55 @@ fn mistakes_are_told_with_their_line() {
 }
 
 #[test]
+fn workspaces_that_are_left_out_are_kept_until_they_are_locked() {
+    let mut lock = sample();
+    lock.left_out = ["other", "vendor"].map(str::to_owned).into();
+    let text = lock.render();
+    assert_eq!(Lock::parse(&text).as_ref(), Ok(&lock));
+    let spoilt = |from: &str, to: &str| {
+        let changed = text.replacen(from, to, 1);
+        Lock::parse(&changed).expect_err("not a lock").to_string()
+    };
+    insta::assert_snapshot!(spoilt("\"other\"", "\"zebra\""), @"kasmforge.lock:6: the workspace `vendor` is not in its place, or there twice");
+    insta::assert_snapshot!(spoilt("\"other\"", "\"core\""), @"kasmforge.lock:5: the workspace `core` is left out, and locked as well");
+    lock.put(workspace("vendor", None, &[]), Vec::new());
+    assert_eq!(lock.left_out, ["other".to_owned()].into());
+}
+
+/// A package that two workspaces share leads where each resolution led it, and nowhere else.
+#[test]
+fn what_a_shared_package_leads_to_is_joined_and_never_dangles() {
+    let mut lock = sample();
+    let leading = |to: &str, recommended: &str| {
+        let mut shared = package("shared", "all", "1");
+        shared.depends = vec![to.into()];
+        shared.recommends = vec![recommended.into()];
+        let to = [to, recommended].map(|name| package(name, "amd64", "1"));
+        [vec![shared], to.to_vec()].concat()
+    };
+    let stage = |name| workspace(name, Some("core"), &[&["one", "shared", "two"]]);
+    lock.put(stage("a"), leading("one", "two"));
+    lock.put(stage("b"), leading("two", "one"));
+    let shared = |lock: &Lock| {
+        let found = lock.packages.iter().find(|one| one.name == "shared");
+        let found = found.expect("it is there");
+        (found.depends.clone(), found.recommends.clone())
+    };
+    let words = |words: &[&str]| words.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(shared(&lock), (words(&["one", "two"]), words(&[])));
+    lock.put(workspace("a", Some("core"), &[&["shared"]]), {
+        let mut alone = package("shared", "all", "1");
+        alone.depends = Vec::new();
+        vec![alone]
+    });
+    lock.put(workspace("b", Some("core"), &[&["shared"]]), {
+        vec![package("shared", "all", "1")]
+    });
+    assert_eq!(shared(&lock), (words(&["libc6"]), words(&[])));
+    assert_eq!(Lock::parse(&lock.render()), Ok(lock));
+}
+
+#[test]
 fn a_merge_that_git_left_is_named_as_such() {
     for mark in ["<<<<<<< HEAD", "=======", ">>>>>>> topic", "||||||| base"] {
         let text = format!("format = 2\n{mark}\n");
