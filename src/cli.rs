@@ -170,6 +170,9 @@ pub(crate) struct Build {
     /// How its layers are compressed.
     #[arg(long, value_name = "HOW", default_value = "none", requires = "output")]
     pub(crate) compression: OutputCompression,
+    /// Also writes a build record: every input by its digest, and what became of it.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) record: Option<PathBuf>,
     /// Says which inputs of which steps changed since the last build.
     #[arg(long)]
     pub(crate) explain: bool,

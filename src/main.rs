@@ -10,6 +10,7 @@ mod printer;
 mod progress;
 mod project;
 mod reasons;
+mod recording;
 mod render;
 mod settings;
 mod shipped;

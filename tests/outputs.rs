@@ -167,6 +167,40 @@ fn what_is_written_twice_is_equal_and_nothing_foreign_is_lost() {
         });
         assert_eq!(one, two, "{compression}");
     }
+    // What it was made of, by digest, and nothing of here and now.
+    let [one, two] = ["one.json", "two.json"].map(|name| {
+        let (image, record) = (at("recorded"), at(name));
+        let words = [image.display().to_string(), record.display().to_string()];
+        let zstd = [
+            "--compression",
+            "zstd",
+            "--output",
+            &words[0],
+            "--record",
+            &words[1],
+        ];
+        let ran = project.run(&[&["build", "desktop"], &zstd[..]].concat());
+        assert_eq!(ran.status, 0, "{}", ran.errors);
+        fs::read_to_string(record).expect("a record")
+    });
+    assert_eq!(one, two);
+    let record: Value = serde_json::from_str(&one).expect("JSON");
+    let built = project.build("desktop");
+    assert_eq!(record["image"]["digest"], built.digest);
+    assert_eq!(record["output"]["compressor"], "libzstd level 3");
+    let definition = project.path().join("workspaces/desktop.toml");
+    assert_eq!(
+        record["inputs"]["definition"]["workspaces/desktop.toml"],
+        format!("sha256:{}", sha256(&definition))
+    );
+    let lock = project.lock().expect("a lock");
+    let packages = record["inputs"]["packages"].as_array().expect("packages");
+    assert_eq!(packages.len(), lock.matches("[[package]]").count());
+    for package in packages {
+        assert!(lock.contains(package["sha256"].as_str().expect("a digest")));
+    }
+    assert!(!one.contains(&project.path().display().to_string()));
+
     // A layout is replaced by another; a folder that is none is left as it is.
     written(&project, &at("layout"), "oci-dir", "none");
     let plain = contents(&at("layout"));

@@ -21,6 +21,7 @@ use crate::fetching::{self, Fetching, Gone};
 use crate::locking::{Change, Locking, Universes};
 use crate::printer::{Printer, bytes};
 use crate::progress::Progress;
+use crate::recording::Record;
 use crate::vendored::Vendored;
 
 /// Builds a workspace's image and links `result` to it.
@@ -87,6 +88,16 @@ pub(super) fn make(wanted: &Build, context: &Context, printer: &Printer) -> anyh
     context.store.note_link(&link)?;
     relink(&link, &built.archive)?;
     let output = write_out(wanted, &built, printer)?;
+    if let Some(path) = &wanted.record {
+        Record {
+            project: &context.project.root,
+            workspace: &workspace,
+            lock: &context.project.lock()?,
+            built: &built,
+            output: output.as_ref(),
+        }
+        .write(path)?;
+    }
     Ok(Made {
         built,
         link,

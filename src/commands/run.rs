@@ -66,6 +66,7 @@ fn once(wanted: &Run, context: &Context, printer: &Printer) -> anyhow::Result<()
             result: None,
             output: None,
             format: OutputFormat::Archive,
+            record: None,
             compression: OutputCompression::None,
             explain: false,
         },

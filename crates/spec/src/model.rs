@@ -48,6 +48,12 @@ impl Files {
         self.files.iter().map(|(path, _)| path.as_str())
     }
 
+    /// Every file's path and text, in the order they were read.
+    pub fn entries(&self) -> impl Iterator<Item = (&str, &str)> {
+        let files = self.files.iter();
+        files.map(|(path, text)| (path.as_str(), text.as_str()))
+    }
+
     /// The whole text of a file.
     #[must_use]
     pub fn text(&self, id: FileId) -> &str {
