@@ -16,7 +16,7 @@ const SYSTEM: [&str; 3] = [
 
 /// The system's list of certificates to trust, if it has one.
 #[must_use]
-pub fn system_certificates() -> Option<&'static Path> {
+pub fn system_certificates<'a>() -> Option<&'a Path> {
     let known = SYSTEM.iter().copied().map(Path::new);
     known.into_iter().find(|path| path.is_file())
 }

@@ -78,7 +78,7 @@ impl Route {
     #[must_use]
     pub fn bundle(&self) -> Option<&Path> {
         let named = self.certificates.as_deref();
-        named.or_else(|| system_certificates())
+        named.or_else(system_certificates)
     }
 
     /// The same, for ureq's own TLS; Mozilla's list where the machine has none.

@@ -50,7 +50,7 @@ pub(super) struct Verify {
 /// How a session's container is asked.
 enum Way {
     /// Through the engine that runs it.
-    Engine { host: String, engine: Engine },
+    Engine { host: String, engine: Box<Engine> },
     /// It asks itself, and the server passes on what it saw, within so long.
     Server { delay: Duration },
 }
@@ -87,9 +87,9 @@ pub(super) fn run(wanted: &Verify, world: &World<'_>) -> anyhow::Result<()> {
         },
         Some(host) => Way::Engine {
             host: host.clone(),
-            engine: engine::connected(&EngineArguments {
+            engine: Box::new(engine::connected(&EngineArguments {
                 host: Some(host.clone()),
-            })?,
+            })?),
         },
     };
     let interrupt = Interrupt::listen()?;
