@@ -68,6 +68,8 @@ pub(crate) enum Command {
     Plan(crate::commands::Plan),
     /// Gives the image that was built last to the Docker engine.
     Load(Load),
+    /// Gives the image that was built last to a registry; sends only what is missing there.
+    Push(crate::commands::push::Push),
     /// Runs the image in the place of the one that runs, once it is healthy.
     Upgrade(crate::commands::upgrade::Upgrade),
     /// Goes back to an earlier generation of the desktop.

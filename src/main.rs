@@ -9,6 +9,7 @@ mod locking;
 mod printer;
 mod progress;
 mod project;
+mod pushing;
 mod reasons;
 mod recording;
 mod render;

@@ -34,7 +34,8 @@ impl Printer {
             1 => "kasmforge=info",
             _ => {
                 "kasmforge=debug,kasmforge_build=debug,kasmforge_archive=debug,\
-                  kasmforge_sandbox=debug,kasmforge_deploy=debug,kasmforge_kasm=debug"
+                  kasmforge_sandbox=debug,kasmforge_deploy=debug,kasmforge_distribution=debug,\
+                  kasmforge_kasm=debug"
             }
         };
         // A second call, in tests, keeps the first.

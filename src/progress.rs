@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use kasmforge_archive as archive;
 use kasmforge_build as build;
+use kasmforge_distribution as distribution;
 
 use crate::printer::{Printer, bytes};
 
@@ -54,8 +55,11 @@ enum Unit {
     Packages,
 }
 
-/// The one piece of work whose name is known beforehand here only.
+/// A piece of work whose name is known here only.
 const PACKING: &str = "packing";
+
+/// What layers on their way to a registry are shown as.
+const SENDING: &str = "sending";
 
 impl<'a> Progress<'a> {
     pub(crate) fn new(printer: &'a Printer) -> Self {
@@ -69,6 +73,11 @@ impl<'a> Progress<'a> {
     /// Begins a piece of work that is measured in bytes.
     pub(crate) fn begin_bytes(&self, what: &str, total: u64) {
         self.begin(what, total, Unit::Bytes);
+    }
+
+    /// So many bytes more of a piece of work that was begun are done.
+    pub(crate) fn advance(&self, what: &str, bytes: u64) {
+        self.update(what, |task| task.done += bytes);
     }
 
     /// So many bytes of what was begun last are done.
@@ -184,6 +193,36 @@ impl archive::Progress for Progress<'_> {
             )),
             Event::Warning(warning) => self.warn(&warning.to_string()),
             _ => {}
+        }
+    }
+}
+
+impl distribution::Observer for Progress<'_> {
+    fn event(&self, event: distribution::Event) {
+        use distribution::Event;
+        match event {
+            Event::Started { bytes } => self.more(SENDING, bytes),
+            Event::Sent { bytes } => self.advance(SENDING, bytes),
+            Event::Lost { bytes } => {
+                self.update(SENDING, |task| task.done = task.done.saturating_sub(bytes));
+            }
+            Event::Broken {
+                digest,
+                cause,
+                pause,
+            } => self.warn(&format!(
+                "the layer {} broke off ({cause}); trying again in {:.1} s",
+                digest.short(),
+                pause.as_secs_f64()
+            )),
+            Event::Resumed { digest, at } => self.say(&format!(
+                "the layer {} goes on after {}",
+                digest.short(),
+                bytes(at)
+            )),
+            Event::SendingAll => self.warn(
+                "the registry does not have what it said to have; all layers are sent again",
+            ),
         }
     }
 }

@@ -246,6 +246,33 @@ fn credentials(named: Option<PathBuf>, home: Option<&Path>) -> anyhow::Result<Cr
     Ok(credentials)
 }
 
+/// The files in which Docker and Podman keep logins for registries, those of Docker first.
+pub(crate) fn login_files() -> Vec<PathBuf> {
+    let folder = |name: &str| {
+        std::env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
+    let home = |below: &str| folder("HOME").map(|home| home.join(below));
+    let docker = folder("DOCKER_CONFIG").or_else(|| home(".docker"));
+    let mut files: Vec<PathBuf> = docker
+        .map(|folder| folder.join("config.json"))
+        .into_iter()
+        .collect();
+    match folder("REGISTRY_AUTH_FILE") {
+        Some(file) => files.push(file),
+        None => {
+            let podman = [
+                folder("XDG_RUNTIME_DIR"),
+                folder("XDG_CONFIG_HOME").or_else(|| home(".config")),
+            ];
+            let podman = podman.into_iter().flatten();
+            files.extend(podman.map(|folder| folder.join("containers/auth.json")));
+        }
+    }
+    files
+}
+
 /// Where upgrades are written down; `None` without a home.
 pub(crate) fn state() -> Option<PathBuf> {
     let folder = |name: &str| {

@@ -11,7 +11,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Each room, and the rooms it may use. The command line may use them all.
-const ROOMS: [(&str, &[&str]); 15] = [
+const ROOMS: [(&str, &[&str]); 16] = [
     // Formats and names.
     ("digest", &[]),
     ("deb", &["digest"]),
@@ -37,6 +37,7 @@ const ROOMS: [(&str, &[&str]); 15] = [
         ],
     ),
     ("deploy", &["digest"]),
+    ("distribution", &["connection", "digest"]),
     ("kasm", &["connection", "digest"]),
 ];
 
@@ -57,8 +58,8 @@ const HELD: [(&str, &[&str], &str); 16] = [
     ),
     (
         "ureq",
-        &["archive", "connection", "deploy", "kasm"],
-        "fetching; asking a desktop whether it is healthy; Kasm's API",
+        &["archive", "connection", "deploy", "distribution", "kasm"],
+        "fetching; asking a desktop whether it is healthy; registries; Kasm's API",
     ),
     (
         "rustls",

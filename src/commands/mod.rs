@@ -17,6 +17,7 @@ pub(crate) mod lock;
 pub(crate) mod logs;
 pub(crate) mod open;
 mod plan;
+pub(crate) mod push;
 pub(crate) mod registry;
 pub(crate) mod rollback;
 pub(crate) mod run;
@@ -64,6 +65,7 @@ pub(crate) fn run(arguments: Arguments, printer: &Printer) -> anyhow::Result<()>
         Command::Build(wanted) => build::run(&wanted, &Context::new(&global)?, printer),
         Command::Plan(wanted) => plan::run(&wanted, &Context::new(&global)?, printer),
         Command::Load(wanted) => load::run(&wanted, &Context::new(&global)?, printer),
+        Command::Push(wanted) => push::run(&wanted, &Context::new(&global)?, printer),
         Command::Upgrade(wanted) => upgrade::run(&wanted, &Context::new(&global)?, printer),
         Command::Checks(wanted) => checks::run(&wanted, &Context::new(&global)?, printer),
         Command::Rollback(wanted) => rollback::run(&wanted, &Context::new(&global)?, printer),

@@ -6,19 +6,19 @@
 //! and are named in what [`export`] tells.
 
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::io::{self, BufWriter, Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use kasmforge_digest::{Digest, HashingReader, HashingWriter};
+use kasmforge_digest::{Digest, HashingReader};
 use kasmforge_image::{
-    BLOCK, Blob, Compression, DescribeError, Document, Image, InvalidReference, Reference, header,
-    padded,
+    BLOCK, Blob, Compression, DescribeError, Image, InvalidReference, header, padded,
 };
 use serde::Serialize;
 
 use crate::record::Built;
-use crate::{Part, parallel};
+use crate::source::Source;
+use crate::{compress, parallel};
 
 /// What an image is written out as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,21 +83,15 @@ pub enum ExportError {
         /// The place.
         path: PathBuf,
     },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] kasmforge_store::Error),
     /// The image could not be described.
     #[error(transparent)]
     Describe(#[from] DescribeError),
     /// A name of the image is none.
     #[error(transparent)]
     Reference(#[from] InvalidReference),
-}
-
-/// What compresses layers, by the crates of this program; the level is the tools' own default.
-fn compressor(compression: Compression) -> Option<&'static str> {
-    match compression {
-        Compression::None => None,
-        Compression::Gzip => Some("zlib-rs gzip level 6"),
-        Compression::Zstd => Some("libzstd level 3"),
-    }
 }
 
 /// Writes an image out. What stands at the path is replaced by one rename.
@@ -129,7 +123,7 @@ pub fn export(
         .tempdir_in(folder)
         .map_err(write)?;
     let source = Source::open(built)?;
-    let layers = source.layers(compression, scratch.path())?;
+    let layers = stored(&source, compression, scratch.path())?;
     let blobs: Vec<Blob> = layers.iter().map(|layer| layer.blob.clone()).collect();
     let image = source.describe(&blobs)?;
     let size = blobs.iter().map(|blob| blob.size).sum();
@@ -150,14 +144,8 @@ pub fn export(
         path: path.into(),
         digest: image.manifest.digest,
         size,
-        compressor: compressor(compression),
+        compressor: compress::compressor(compression),
     })
-}
-
-/// The store's own archive.
-struct Source<'a> {
-    built: &'a Built,
-    file: File,
 }
 
 /// A layer, and where its stored form is: in a file of its own, or in the store's archive.
@@ -167,175 +155,66 @@ struct Ready {
     diff_id: Digest,
 }
 
-impl<'a> Source<'a> {
-    fn open(built: &'a Built) -> Result<Self, ExportError> {
-        let file = File::open(&built.archive).map_err(|source| ExportError::Read {
-            path: built.archive.clone(),
-            source,
-        })?;
-        Ok(Self { built, file })
-    }
-
-    fn failed(&self, source: io::Error) -> ExportError {
-        ExportError::Read {
-            path: self.built.archive.clone(),
-            source,
-        }
-    }
-
-    fn damaged(&self, what: impl Into<String>) -> ExportError {
-        ExportError::Damaged {
-            path: self.built.archive.clone(),
-            what: what.into(),
-        }
-    }
-
-    fn part(&self, digest: &Digest) -> Result<&Part, ExportError> {
-        let mut parts = self.built.parts.iter();
-        let found = parts.find(|part| part.digest.as_ref() == Some(digest));
-        found.ok_or_else(|| self.damaged(format!("it has no {digest}")))
-    }
-
-    /// A blob's bytes. Each reader has a descriptor, and so a place in the file, of its own.
-    fn reader(&self, digest: &Digest, size: u64) -> Result<io::Take<File>, ExportError> {
-        let offset = self.part(digest)?.offset + BLOCK;
-        let opened = File::open(&self.built.archive).and_then(|mut file| {
-            file.seek(SeekFrom::Start(offset))?;
-            Ok(file.take(size))
-        });
-        opened.map_err(|source| self.failed(source))
-    }
-
-    /// A small document. Its length stands in its tar header (12 octal digits at byte 124).
-    fn document(&self, digest: &Digest) -> Result<Document, ExportError> {
-        let part = self.part(digest)?;
-        let mut block = [0; BLOCK as usize];
-        self.file
-            .read_exact_at(&mut block, part.offset)
-            .map_err(|source| self.failed(source))?;
-        let size = std::str::from_utf8(&block[124..135])
-            .ok()
-            .and_then(|digits| u64::from_str_radix(digits, 8).ok())
-            .filter(|size| *size <= part.length)
-            .ok_or_else(|| self.damaged("a header cannot be read"))?;
-        let mut bytes = Vec::new();
-        self.reader(digest, size)?
-            .read_to_end(&mut bytes)
-            .map_err(|source| self.failed(source))?;
-        let document = Document::of(bytes);
-        if document.digest == *digest {
-            Ok(document)
-        } else {
-            Err(self.damaged(format!("{digest} has other bytes")))
-        }
-    }
-
-    /// All layers as they are to be stored, compressed in parallel.
-    fn layers(&self, compression: Compression, scratch: &Path) -> Result<Vec<Ready>, ExportError> {
-        let layers = &self.built.layers;
-        parallel::try_map(parallel::processors(), layers, |layer| {
-            if compression == Compression::None {
-                return Ok(Ready {
-                    blob: Blob {
-                        digest: layer.diff_id,
-                        size: layer.size,
-                        compression,
-                    },
-                    file: None,
-                    diff_id: layer.diff_id,
-                });
-            }
-            let path = scratch.join(layer.diff_id.hex());
-            let reader = self.reader(&layer.diff_id, layer.size)?;
-            let compressed = compress(reader, &path, compression);
-            let (found, digest, size) = compressed.map_err(|source| ExportError::Write {
-                path: path.clone(),
-                source,
-            })?;
-            if found != layer.diff_id {
-                return Err(self.damaged(format!("{} has other bytes", layer.diff_id)));
-            }
-            Ok(Ready {
+/// All layers as they are to be stored, compressed in parallel.
+fn stored(
+    source: &Source<'_>,
+    compression: Compression,
+    scratch: &Path,
+) -> Result<Vec<Ready>, ExportError> {
+    let layers = &source.built.layers;
+    parallel::try_map(parallel::processors(), layers, |layer| {
+        if compression == Compression::None {
+            return Ok(Ready {
                 blob: Blob {
-                    digest,
-                    size,
+                    digest: layer.diff_id,
+                    size: layer.size,
                     compression,
                 },
-                file: Some(path),
+                file: None,
                 diff_id: layer.diff_id,
-            })
-        })
-    }
-
-    fn describe(&self, blobs: &[Blob]) -> Result<Image, ExportError> {
-        let references: Vec<Reference> = self
-            .built
-            .references
-            .iter()
-            .map(|name| name.parse())
-            .collect::<Result<_, _>>()?;
-        let config = self.document(&self.built.config)?;
-        let manifest = self.document(&self.built.manifest)?;
-        let manifest: serde_json::Value = serde_json::from_slice(&manifest.bytes)
-            .map_err(|error| self.damaged(error.to_string()))?;
-        let annotations = serde_json::from_value(manifest["annotations"].clone());
-        let architecture = &self.built.architecture;
-        Ok(Image::assemble(
-            config,
-            blobs,
-            &references,
-            architecture,
-            &annotations.unwrap_or_default(),
-        )?)
-    }
-
-    /// Copies a layer's stored form, and checks that it is what its name says.
-    fn copy(&self, layer: &Ready, to: &mut impl Write, path: &Path) -> Result<(), ExportError> {
-        let write = |source| ExportError::Write {
-            path: path.into(),
-            source,
-        };
-        let inner: Box<dyn Read> = match &layer.file {
-            Some(file) => Box::new(File::open(file).map_err(write)?),
-            None => Box::new(self.reader(&layer.diff_id, layer.blob.size)?),
-        };
-        let mut reader = HashingReader::new(inner);
-        io::copy(&mut reader, to).map_err(write)?;
-        let (found, size) = reader.finish();
-        if (found, size) != (layer.blob.digest, layer.blob.size) {
-            return Err(self.damaged(format!("{} has other bytes", layer.diff_id)));
+            });
         }
-        Ok(())
-    }
+        let path = scratch.join(layer.diff_id.hex());
+        let reader = source.reader(&layer.diff_id, 0, layer.size)?;
+        let file = File::create(&path);
+        let compressed = file.and_then(|file| compress::compress(reader, file, compression));
+        let compressed = compressed.map_err(|source| ExportError::Write {
+            path: path.clone(),
+            source,
+        })?;
+        if compressed.diff_id != layer.diff_id {
+            return Err(source.damaged(format!("{} has other bytes", layer.diff_id)));
+        }
+        Ok(Ready {
+            blob: compressed.blob,
+            file: Some(path),
+            diff_id: layer.diff_id,
+        })
+    })
 }
 
-/// Compresses a layer; gives the digest of what was read, and digest and size of what was written.
-fn compress(
-    reader: impl Read,
+/// Copies a layer's stored form, and checks that it is what its name says.
+fn copy(
+    source: &Source<'_>,
+    layer: &Ready,
+    to: &mut impl Write,
     path: &Path,
-    compression: Compression,
-) -> io::Result<(Digest, Digest, u64)> {
-    /// The default of gzip(1).
-    const GZIP: u32 = 6;
-    /// The default of zstd(1).
-    const ZSTD: i32 = 3;
-    let mut reader = HashingReader::new(reader);
-    let file = BufWriter::with_capacity(1 << 20, File::create(path)?);
-    let writer = HashingWriter::new(file);
-    let writer = if compression == Compression::Zstd {
-        let mut encoder = zstd::stream::write::Encoder::new(writer, ZSTD)?;
-        io::copy(&mut reader, &mut encoder)?;
-        encoder.finish()?
-    } else {
-        // No name and no time in the header.
-        let level = flate2::Compression::new(GZIP);
-        let mut encoder = flate2::write::GzEncoder::new(writer, level);
-        io::copy(&mut reader, &mut encoder)?;
-        encoder.finish()?
+) -> Result<(), ExportError> {
+    let write = |source| ExportError::Write {
+        path: path.into(),
+        source,
     };
-    let (mut file, digest, size) = writer.finish();
-    file.flush()?;
-    Ok((reader.finish().0, digest, size))
+    let inner: Box<dyn Read> = match &layer.file {
+        Some(file) => Box::new(File::open(file).map_err(write)?),
+        None => Box::new(source.reader(&layer.diff_id, 0, layer.blob.size)?),
+    };
+    let mut reader = HashingReader::new(inner);
+    io::copy(&mut reader, to).map_err(write)?;
+    let (found, size) = reader.finish();
+    if (found, size) != (layer.blob.digest, layer.blob.size) {
+        return Err(source.damaged(format!("{} has other bytes", layer.diff_id)));
+    }
+    Ok(())
 }
 
 fn blob_name(digest: &Digest) -> String {
@@ -359,7 +238,7 @@ fn lay_out(
         let path = at.join(blob_name(&layer.blob.digest));
         let file = File::create(&path).map_err(write(&path))?;
         let mut file = BufWriter::with_capacity(1 << 20, file);
-        source.copy(layer, &mut file, &path)?;
+        copy(source, layer, &mut file, &path)?;
         file.flush().map_err(write(&path))?;
     }
     let small = [
@@ -398,7 +277,7 @@ fn put_together(
         }
         out.write_all(&header(&blob_name(&digest), size))
             .map_err(failed)?;
-        source.copy(layer, &mut out, at)?;
+        copy(source, layer, &mut out, at)?;
         out.write_all(&pad(size)).map_err(failed)?;
     }
     let mut small = vec![(blob_name(&image.config.digest), &image.config.bytes)];

@@ -18,6 +18,7 @@
 mod accounts;
 mod carry;
 mod compare;
+mod compress;
 mod configure;
 mod content;
 mod database;
@@ -37,6 +38,8 @@ mod planned;
 mod record;
 mod script;
 mod slim;
+mod source;
+mod stored;
 mod unpack;
 mod unpacking;
 mod upper;
@@ -71,6 +74,7 @@ pub use normalise::{Applied, NORMALISERS, Normaliser};
 pub use pack::{PackError, Part};
 pub use planned::{Planned, PlannedStep, planned};
 pub use record::{Built, BuiltLayer, latest, remember};
+pub use stored::Stored;
 pub use unpack::UnpackError;
 
 /// What a build is asked for.

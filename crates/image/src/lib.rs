@@ -17,6 +17,9 @@ use serde_json::{Map, Value, json};
 pub use archive::{BLOCK, header, padded};
 pub use reference::{InvalidReference, Reference};
 
+/// The media type of a manifest.
+pub const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
+
 /// A layer as an image names it.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Layer {
@@ -169,7 +172,7 @@ impl Image {
             .iter()
             .map(|reference| {
                 json!({
-                    "mediaType": "application/vnd.oci.image.manifest.v1+json",
+                    "mediaType": MANIFEST_TYPE,
                     "digest": manifest.digest.to_string(),
                     "size": manifest.bytes.len(),
                     "platform": platform,
