@@ -220,9 +220,8 @@ impl distribution::Observer for Progress<'_> {
                 digest.short(),
                 bytes(at)
             )),
-            Event::SendingAll => self.warn(
-                "the registry does not have what it said to have; all layers are sent again",
-            ),
+            Event::SendingAll => self
+                .warn("the registry does not have what it said to have; all layers are sent again"),
         }
     }
 }

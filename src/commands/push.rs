@@ -142,7 +142,9 @@ fn places(references: &[String], built: &Built) -> anyhow::Result<Vec<Place>> {
         if Reference::names_a_tag(text) {
             wanted.push((reference.clone(), reference.tag().to_owned()));
         } else {
-            let tags = own.iter().map(|own| (reference.clone(), own.tag().to_owned()));
+            let tags = own
+                .iter()
+                .map(|own| (reference.clone(), own.tag().to_owned()));
             wanted.extend(tags);
         }
     }
@@ -241,7 +243,11 @@ impl Done<'_> {
 
     /// In words.
     fn told(&self, wanted: &Push) -> String {
-        let tags = if wanted.by_digest { "" } else { &self.place.tags.join(",") };
+        let tags = if wanted.by_digest {
+            ""
+        } else {
+            &self.place.tags.join(",")
+        };
         let joint = if tags.is_empty() { "" } else { ":" };
         let name = format!("{}{joint}{tags}", self.name());
         let total = self.pushed.layers.len();

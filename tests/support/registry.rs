@@ -282,7 +282,11 @@ fn pass(client: &TcpStream, port: u16, seen: &Mutex<Seen>) -> io::Result<()> {
     reader.read_exact(&mut body)?;
     let fault = {
         let mut seen = seen.lock().expect("no thread panics");
-        seen.uploaded += if method == "PATCH" { body.len() as u64 } else { 0 };
+        seen.uploaded += if method == "PATCH" {
+            body.len() as u64
+        } else {
+            0
+        };
         seen.fault.filter(|_| breaks.is_some())
     };
     if let Some(Fault::Whole { .. }) = fault {
@@ -303,7 +307,11 @@ fn pass(client: &TcpStream, port: u16, seen: &Mutex<Seen>) -> io::Result<()> {
         }
     }
     let counted = value(&lines, "content-length").map(|_| format!("Content-Length: {told}\r\n"));
-    write!(server, "{}Connection: close\r\n\r\n", counted.unwrap_or_default())?;
+    write!(
+        server,
+        "{}Connection: close\r\n\r\n",
+        counted.unwrap_or_default()
+    )?;
     server.write_all(&body)?;
     if let Some(Fault::Broken { .. }) = fault {
         return Ok(());

@@ -106,11 +106,7 @@ impl<'a> Stored<'a> {
     ///
     /// # Errors
     /// As [`Stored::layer`].
-    pub fn open(
-        &self,
-        layer: usize,
-        from: u64,
-    ) -> Result<Box<dyn Read + Send>, ExportError> {
+    pub fn open(&self, layer: usize, from: u64) -> Result<Box<dyn Read + Send>, ExportError> {
         let about = &self.source.built.layers[layer];
         if self.compression == Compression::None {
             let reader = self.source.reader(&about.diff_id, from, about.size)?;
@@ -179,8 +175,8 @@ impl<'a> Stored<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::BuiltLayer;
     use crate::pack::Part;
+    use crate::record::BuiltLayer;
     use kasmforge_image::{BLOCK, Configuration, Layer, header, padded};
     use std::io::Write as _;
     use std::path::Path;

@@ -122,7 +122,10 @@ mod tests {
             ("/v2/y", Some("https://a.test:5000/v2/y")),
             ("https://b.test/u?s=1", Some("https://b.test/u?s=1")),
             ("//b.test/u", Some("https://b.test/u")),
-            ("?_state=3", Some("https://a.test:5000/v2/x/blobs/uploads/1?_state=3")),
+            (
+                "?_state=3",
+                Some("https://a.test:5000/v2/x/blobs/uploads/1?_state=3"),
+            ),
             ("2", Some("https://a.test:5000/v2/x/blobs/uploads/2")),
             ("file:///etc/passwd", None),
         ] {
@@ -147,7 +150,13 @@ mod tests {
 
     #[test]
     fn this_machine_has_several_names() {
-        for host in ["localhost", "localhost:5000", "127.0.0.1:1", "127.3.2.1", "[::1]:5000"] {
+        for host in [
+            "localhost",
+            "localhost:5000",
+            "127.0.0.1:1",
+            "127.3.2.1",
+            "[::1]:5000",
+        ] {
             assert!(is_loopback(host), "{host}");
         }
         for host in ["localhost.test", "128.0.0.1", "127.0.0.1.test", "registry"] {
@@ -157,7 +166,13 @@ mod tests {
 
     #[test]
     fn parameters_are_not_shown() {
-        assert_eq!(shown("https://me:word@a.test/u?token=1"), "https://a.test/u");
-        assert_eq!(with("http://a/u?x=1", "service", "a b"), "http://a/u?x=1&service=a%20b");
+        assert_eq!(
+            shown("https://me:word@a.test/u?token=1"),
+            "https://a.test/u"
+        );
+        assert_eq!(
+            with("http://a/u?x=1", "service", "a b"),
+            "http://a/u?x=1&service=a%20b"
+        );
     }
 }

@@ -85,15 +85,9 @@ mod tests {
         );
         assert_eq!(found.len(), 2);
         assert_eq!(found[0].scheme, "bearer");
-        assert_eq!(
-            found[0].parameter("realm"),
-            Some("https://auth.test/token")
-        );
+        assert_eq!(found[0].parameter("realm"), Some("https://auth.test/token"));
         assert_eq!(found[0].parameter("service"), Some("a, \"b\""));
-        assert_eq!(
-            found[0].parameter("scope"),
-            Some("repository:x:pull,push")
-        );
+        assert_eq!(found[0].parameter("scope"), Some("repository:x:pull,push"));
         assert_eq!(found[1].scheme, "basic");
         assert_eq!(found[1].parameter("realm"), Some("plain"));
     }

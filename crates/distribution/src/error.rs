@@ -54,7 +54,9 @@ pub enum Error {
         source: Box<ureq::Error>,
     },
     /// A server does not answer.
-    #[error("{host} does not answer; does the registry run there, and may it be reached from here?")]
+    #[error(
+        "{host} does not answer; does the registry run there, and may it be reached from here?"
+    )]
     Unreachable {
         /// The host.
         host: String,

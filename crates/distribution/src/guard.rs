@@ -49,7 +49,10 @@ enum Way {
     #[default]
     Open,
     Basic,
-    Bearer { realm: String, service: Option<String> },
+    Bearer {
+        realm: String,
+        service: Option<String>,
+    },
 }
 
 #[derive(Clone)]

@@ -203,7 +203,10 @@ impl File {
                         .strip_prefix(key.as_str())
                         .is_some_and(|rest| rest.starts_with('/'))
             })
-            .max_by_key(|(key, _)| key.starts_with(&format!("{registry}/")).then_some(key.len()));
+            .max_by_key(|(key, _)| {
+                key.starts_with(&format!("{registry}/"))
+                    .then_some(key.len())
+            });
         let login = nearest.and_then(|(_, entry)| entry.login(&self.path).transpose());
         Ok(login.transpose()?.map(|login| Found {
             login,
@@ -343,7 +346,10 @@ mod tests {
                 .and_then(|logins| logins.find("a.test", "x"))
                 .expect_err("wrong");
             let told = format!("{wrong} {wrong:?}");
-            assert!(told.contains("config.json") && !told.contains("hunter2"), "{told}");
+            assert!(
+                told.contains("config.json") && !told.contains("hunter2"),
+                "{told}"
+            );
         }
     }
 }

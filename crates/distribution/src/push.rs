@@ -283,7 +283,11 @@ impl Pushing<'_> {
         }
         let layers = done.into_inner().unwrap_or_else(PoisonError::into_inner);
         let layers: Vec<PushedLayer> = layers.into_iter().flatten().collect();
-        assert_eq!(layers.len(), count, "every layer was brought, or one failed");
+        assert_eq!(
+            layers.len(),
+            count,
+            "every layer was brought, or one failed"
+        );
         let config = self.config();
         let bytes = |from: u64| -> io::Result<Box<dyn Read + Send>> {
             let from = usize::try_from(from).unwrap_or(usize::MAX);

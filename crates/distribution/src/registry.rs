@@ -166,7 +166,8 @@ impl Registry {
             let header = self.header_for(&question.address, scopes)?;
             let answer = patience::patiently(|| {
                 let load = bytes.map_or(Load::Nothing, Load::Bytes);
-                self.transport.ask(&dressed(&question, header.as_deref()), load)
+                self.transport
+                    .ask(&dressed(&question, header.as_deref()), load)
             })
             .map_err(|failed| failed.told(address::host(&question.address)))?;
             let ours = address::same_server(&self.base, &question.address);
@@ -290,8 +291,11 @@ impl Repository<'_> {
     /// # Errors
     /// If the registry cannot be asked or refuses to say.
     pub fn manifest(&self, reference: &str) -> Result<Option<Digest>, Error> {
-        let question = Question::new(Method::HEAD, self.address(&format!("manifests/{reference}")))
-            .header("Accept", MANIFESTS);
+        let question = Question::new(
+            Method::HEAD,
+            self.address(&format!("manifests/{reference}")),
+        )
+        .header("Accept", MANIFESTS);
         let answer = self.registry.ask(&question, None, &self.scopes(None))?;
         match answer.status {
             200..=299 => Ok(digest_of(&answer)),

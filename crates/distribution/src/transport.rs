@@ -215,9 +215,9 @@ impl Transport {
         let answered = match load {
             Load::Nothing => self.agent.run(request),
             Load::Bytes(bytes) => self.agent.run(request.map(|()| bytes)),
-            Load::Stream(reader, _) => {
-                self.agent.run(request.map(|()| SendBody::from_reader(reader)))
-            }
+            Load::Stream(reader, _) => self
+                .agent
+                .run(request.map(|()| SendBody::from_reader(reader))),
         };
         let response = answered.map_err(unanswered)?;
         let (parts, body) = response.into_parts();

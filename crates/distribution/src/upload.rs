@@ -83,9 +83,9 @@ impl Repository<'_> {
         let answer = match self.registry.ask(&question, Some(&[]), &scopes) {
             Ok(answer) => answer,
             // The other repository may be closed to us. This one is asked for by itself next.
-            Err(
-                Error::Denied { .. } | Error::LoginRefused { .. } | Error::LoginWanted { .. },
-            ) => return Ok(Mount::Not(None)),
+            Err(Error::Denied { .. } | Error::LoginRefused { .. } | Error::LoginWanted { .. }) => {
+                return Ok(Mount::Not(None));
+            }
             Err(error) => return Err(error),
         };
         Ok(match answer.status {

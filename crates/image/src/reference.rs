@@ -214,7 +214,11 @@ mod tests {
             ),
             ("docker.io/library/x:t", "docker.io/library/x:t", "x:t"),
             ("[::1]:5000/x:t", "[::1]:5000/x:t", "[::1]:5000/x:t"),
-            ("a__b/c---d.e", "docker.io/a__b/c---d.e:latest", "a__b/c---d.e:latest"),
+            (
+                "a__b/c---d.e",
+                "docker.io/a__b/c---d.e:latest",
+                "a__b/c---d.e:latest",
+            ),
         ] {
             let reference: Reference = text.parse().expect(text);
             assert_eq!(reference.canonical(), canonical);

@@ -38,7 +38,10 @@ fn a_password_is_shown_with_each_request() {
     fs::write(&users, HTPASSWD).expect("a file");
     let registry = support::Registry::start_with(
         "",
-        &format!("auth:\n  htpasswd:\n    realm: it\n    path: {}\n", users.display()),
+        &format!(
+            "auth:\n  htpasswd:\n    realm: it\n    path: {}\n",
+            users.display()
+        ),
     );
     let name = registry.name();
     let error = try_push(&settings(), &name, "a/b").expect_err("a login is wanted");
@@ -122,7 +125,9 @@ fn scopes(asked: &Asked) -> Vec<String> {
         "POST" => String::from_utf8_lossy(&asked.body).into_owned(),
         _ => asked.path.split_once('?').unwrap_or_default().1.to_owned(),
     };
-    let values = query.split('&').filter_map(|pair| pair.strip_prefix("scope="));
+    let values = query
+        .split('&')
+        .filter_map(|pair| pair.strip_prefix("scope="));
     values
         .flat_map(|value| {
             decoded(value)
@@ -141,7 +146,9 @@ fn give(key: &Path, asked: &Asked) -> Said {
         (Some(shown), _) if shown != password => return plain(401),
         (Some(_), _) => true,
         (None, "POST") if identity.contains("grant_type=refresh_token&") => {
-            if !identity.contains("refresh_token=identity%2Ftoken") && !identity.contains("refresh_token=identity/token") {
+            if !identity.contains("refresh_token=identity%2Ftoken")
+                && !identity.contains("refresh_token=identity/token")
+            {
                 return plain(401);
             }
             true
@@ -164,7 +171,11 @@ fn give(key: &Path, asked: &Asked) -> Said {
         })
         .collect();
     let body = serde_json::json!({ "token": token(key, &access), "expires_in": 300 });
-    (200, vec![("Content-Type", "application/json".into())], body.to_string())
+    (
+        200,
+        vec![("Content-Type", "application/json".into())],
+        body.to_string(),
+    )
 }
 
 #[test]
@@ -197,7 +208,11 @@ fn tokens_are_asked_for_what_is_to_be_done() {
     let second = push(&me, "team/office").expect("pushed");
     assert_eq!(sent(&second), 0);
     let both = tokens.asked().iter().map(scopes).any(|scopes| {
-        scopes == ["repository:team/office:pull,push", "repository:team/desktop:pull"]
+        scopes
+            == [
+                "repository:team/office:pull,push",
+                "repository:team/desktop:pull",
+            ]
     });
     assert!(both, "{:?}", tokens.asked());
     // Tokens are kept: one for each repository, and one for both.
@@ -208,7 +223,8 @@ fn tokens_are_asked_for_what_is_to_be_done() {
     let error = push(&with("me", "wrong"), "team/new").expect_err("it is wrong");
     assert!(matches!(error, Error::LoginRefused { .. }), "{error}");
     let error = push(&me, "closed/desktop").expect_err("it is closed");
-    let words = "does not allow it to push to `closed/desktop` with the login from the command line";
+    let words =
+        "does not allow it to push to `closed/desktop` with the login from the command line";
     assert!(error.to_string().contains(words), "{error}");
 
     // An identity token, as `docker login` keeps where passwords are not kept.
@@ -227,9 +243,18 @@ fn tokens_are_asked_for_what_is_to_be_done() {
 fn a_token_server_without_tls_hears_no_password() {
     let server = Scripted::new(|_| {
         let bearer = "Bearer realm=\"http://192.0.2.1/token\",service=\"it\"";
-        (401, vec![("WWW-Authenticate", bearer.into())], String::new())
+        (
+            401,
+            vec![("WWW-Authenticate", bearer.into())],
+            String::new(),
+        )
     });
     let error = try_push(&with("me", "correct"), &server.name(), "a/b").expect_err("not safe");
     assert!(matches!(error, Error::InsecureRealm { .. }), "{error}");
-    assert!(server.asked().iter().all(|asked| asked.authorization.is_none()));
+    assert!(
+        server
+            .asked()
+            .iter()
+            .all(|asked| asked.authorization.is_none())
+    );
 }

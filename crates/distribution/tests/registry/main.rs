@@ -165,7 +165,13 @@ fn pushed_with(
         at_once: settings.at_once,
         dry: false,
     };
-    push(&registry.repository(repository), image, &order, notes, notes)
+    push(
+        &registry.repository(repository),
+        image,
+        &order,
+        notes,
+        notes,
+    )
 }
 
 fn pushed(registry: &str, repository: &str, image: &Sample, notes: &Notes) -> Pushed {
@@ -376,7 +382,10 @@ fn what_breaks_always_ends_with_words() {
     let error = failed.expect_err("it always breaks").to_string();
     assert!(error.contains("broke off 5 times"), "{error}");
     assert!(
-        !front.requests().iter().any(|line| line.contains("/manifests/latest")),
+        !front
+            .requests()
+            .iter()
+            .any(|line| line.contains("/manifests/latest")),
         "no tag means half an image"
     );
 }

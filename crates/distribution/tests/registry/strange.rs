@@ -89,7 +89,11 @@ fn answer(stream: &TcpStream, script: &Script, log: &Mutex<Vec<Asked>>) -> io::R
         text.push_str(&format!("{name}: {value}\r\n"));
     }
     let mut out = stream;
-    write!(out, "{text}\r\n{}", if asked.method == "HEAD" { "" } else { &body })
+    write!(
+        out,
+        "{text}\r\n{}",
+        if asked.method == "HEAD" { "" } else { &body }
+    )
 }
 
 pub(crate) fn plain(status: u16) -> Said {
@@ -106,8 +110,16 @@ fn refusal(status: u16, code: &str, message: &str) -> Said {
 fn usual(asked: &Asked) -> Said {
     match asked.method.as_str() {
         "GET" if asked.path == "/v2/" => plain(200),
-        "POST" => (202, vec![("Location", "/v2/x/upload/1".into())], String::new()),
-        "PATCH" => (202, vec![("Location", "/v2/x/upload/2".into())], String::new()),
+        "POST" => (
+            202,
+            vec![("Location", "/v2/x/upload/1".into())],
+            String::new(),
+        ),
+        "PATCH" => (
+            202,
+            vec![("Location", "/v2/x/upload/2".into())],
+            String::new(),
+        ),
         "PUT" => plain(201),
         _ => plain(404),
     }
@@ -140,7 +152,13 @@ fn refusals_are_told_with_what_helps() {
         ),
         (
             "a page for everything",
-            |_| Some((200, vec![("Content-Type", "text/html".into())], String::new())),
+            |_| {
+                Some((
+                    200,
+                    vec![("Content-Type", "text/html".into())],
+                    String::new(),
+                ))
+            },
             &["is no registry of images", "answers 200"],
         ),
         (
@@ -168,9 +186,8 @@ fn refusals_are_told_with_what_helps() {
         (
             "a digest",
             |asked| {
-                (asked.method == "PUT").then(|| {
-                    refusal(400, "DIGEST_INVALID", "provided digest did not match")
-                })
+                (asked.method == "PUT")
+                    .then(|| refusal(400, "DIGEST_INVALID", "provided digest did not match"))
             },
             &["refuses the layer sha256:", "`kasmforge store --verify`"],
         ),
@@ -255,9 +272,11 @@ fn blobs_a_registry_only_said_to_have_are_sent() {
 fn another_digest_is_told() {
     let other = Digest::of(b"other").to_string();
     let server = Scripted::new(move |asked| match asked.method.as_str() {
-        "PUT" if asked.path.contains("/manifests/") => {
-            (201, vec![("Docker-Content-Digest", other.clone())], String::new())
-        }
+        "PUT" if asked.path.contains("/manifests/") => (
+            201,
+            vec![("Docker-Content-Digest", other.clone())],
+            String::new(),
+        ),
         _ => usual(asked),
     });
     assert!(error(&server.name()).contains("something on the way to it changes what is sent"));
@@ -304,5 +323,10 @@ fn a_login_stays_with_the_registry_it_is_for() {
         there.iter().all(|asked| asked.authorization.is_none()),
         "{there:?}"
     );
-    assert!(server.asked().iter().any(|asked| asked.authorization.is_some()));
+    assert!(
+        server
+            .asked()
+            .iter()
+            .any(|asked| asked.authorization.is_some())
+    );
 }
