@@ -192,11 +192,9 @@ fn settings(wanted: &Push, context: &Context) -> anyhow::Result<Settings> {
     };
     Ok(Settings {
         plain_http: wanted.plain_http,
-        certificates: context.settings.certificates.clone(),
+        route: context.settings.route.clone(),
         authorities: wanted.ca_file.iter().cloned().collect(),
         certificates_by_host: Some(CERTIFICATES.into()),
-        proxy: context.settings.proxy.clone(),
-        no_proxy: context.settings.no_proxy.clone(),
         logins,
         at_once: usize::from(wanted.at_once),
     })

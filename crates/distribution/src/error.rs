@@ -8,22 +8,9 @@ use kasmforge_digest::Digest;
 /// Something that could not be done with a registry.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A file of certificates could not be read.
-    #[error("cannot take certificates from {}", path.display())]
-    Certificates {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// The proxy that was named is none.
-    #[error("`{proxy}` is not the address of a proxy")]
-    Proxy {
-        /// What was named.
-        proxy: String,
-        /// Why.
-        source: Box<ureq::Error>,
-    },
+    /// Servers cannot be reached in the way that was wished for.
+    #[error(transparent)]
+    Route(#[from] kasmforge_connection::Error),
     /// A file of logins could not be read.
     #[error("cannot take logins from {}", path.display())]
     Logins {

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use kasmforge_connection::Route;
 use kasmforge_digest::Digest;
 use ureq::http::Method;
 
@@ -25,17 +26,13 @@ const MANIFESTS: &str = "application/vnd.oci.image.manifest.v1+json, \
 pub struct Settings {
     /// Whether registries are spoken to without TLS; those of this machine always may be.
     pub plain_http: bool,
-    /// A bundle of certificates that TLS trusts, instead of the system's.
-    pub certificates: Option<PathBuf>,
+    /// The way to them: proxy, certificates.
+    pub route: Route,
     /// Certificates that TLS trusts besides.
     pub authorities: Vec<PathBuf>,
     /// A folder in which registries have folders with the certificates of who vouches for them, as
     /// Docker has it: `/etc/docker/certs.d/registry.example.org:5000/ca.crt`.
     pub certificates_by_host: Option<PathBuf>,
-    /// A proxy for http and https.
-    pub proxy: Option<String>,
-    /// Hosts asked without the proxy.
-    pub no_proxy: Option<String>,
     /// Logins.
     pub logins: Logins,
     /// How many requests are on their way at once, at most.

@@ -1,18 +1,15 @@
 //! One request to one server, and what came of it.
 
-use std::fs;
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
+use kasmforge_connection::{certificates, tls};
 use ureq::http::{HeaderMap, Method, Request};
-use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::tls::RootCerts;
 use ureq::{Body, SendBody};
 
-use crate::{Error, Settings, address};
-
-/// How long a name may take to resolve, and a connection to come about.
-const CONNECT: Duration = Duration::from_secs(20);
+use crate::{Error, Settings};
 
 /// How long a server may be silent, and how long it may take nothing from us.
 const SILENCE: Duration = Duration::from_secs(60);
@@ -22,13 +19,6 @@ pub(crate) const THOUGHT: Duration = Duration::from_secs(15 * 60);
 
 /// As much of an answer is read: they are small documents.
 const LONGEST_ANSWER: u64 = 4 << 20;
-
-/// Where systems keep the certificates they trust: Debian, Fedora, openSUSE.
-const SYSTEM_CERTIFICATES: [&str; 3] = [
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",
-];
 
 /// Asks servers.
 #[derive(Debug)]
@@ -156,29 +146,20 @@ impl Transport {
     /// Makes the connections' common settings, for servers whose certificates these authorities
     /// may vouch for besides the usual ones.
     pub(crate) fn new(settings: &Settings, authorities: &[PathBuf]) -> Result<Self, Error> {
-        let mut trusted = certificates(settings.certificates.as_deref())?;
+        let mut trusted = settings.route.trusted()?;
         for path in authorities {
-            trusted.get_or_insert_default().extend(pem(path)?);
+            trusted.get_or_insert_default().extend(certificates(path)?);
         }
         let roots = trusted.map_or(RootCerts::WebPki, RootCerts::from);
-        let proxy = settings.proxy.as_deref().map(|text| {
-            proxy(text, settings.no_proxy.as_deref()).map_err(|source| Error::Proxy {
-                proxy: address::shown(text),
-                source: Box::new(source),
-            })
-        });
         let idle = settings.at_once.max(1) + 1;
-        let config = ureq::Agent::config_builder()
-            .user_agent(concat!("kasmforge/", env!("CARGO_PKG_VERSION")))
+        let config = settings
+            .route
+            .agent()?
             // Digests are of the bytes as they are: none may be packed on the way.
             .accept_encoding("identity")
-            .http_status_as_error(false)
             // Followed by whoever knows which secret is for whom.
             .max_redirects(0)
-            .proxy(proxy.transpose()?)
-            .tls_config(TlsConfig::builder().root_certs(roots).build())
-            .timeout_resolve(Some(CONNECT))
-            .timeout_connect(Some(CONNECT))
+            .tls_config(tls(roots))
             .timeout_per_read(Some(SILENCE))
             .timeout_per_write(Some(SILENCE))
             .max_idle_connections(2 * idle)
@@ -277,56 +258,4 @@ fn of_tls(text: &str) -> Kind {
     } else {
         Kind::Cut
     }
-}
-
-/// A proxy, and the hosts that are asked without it.
-fn proxy(text: &str, except: Option<&str>) -> Result<ureq::Proxy, ureq::Error> {
-    let given = ureq::Proxy::new(text)?;
-    let Some(except) = except else {
-        return Ok(given);
-    };
-    let mut builder = ureq::Proxy::builder(given.protocol())
-        .host(given.host())
-        .port(given.port())
-        .resolve_target(given.resolve_target());
-    if let Some(user) = given.username() {
-        builder = builder.username(user);
-    }
-    if let Some(password) = given.password() {
-        builder = builder.password(password);
-    }
-    let hosts = except.split(',').map(str::trim);
-    for host in hosts.filter(|host| !host.is_empty()) {
-        builder = builder.no_proxy(host);
-    }
-    builder.build()
-}
-
-/// The certificates to trust: those of the file named, else the system's; `None` where it has none.
-fn certificates(named: Option<&Path>) -> Result<Option<Vec<Certificate<'static>>>, Error> {
-    let system = SYSTEM_CERTIFICATES.map(Path::new);
-    let path = named.or_else(|| system.into_iter().find(|path| path.is_file()));
-    path.map(pem).transpose()
-}
-
-/// The certificates in a file.
-fn pem(path: &Path) -> Result<Vec<Certificate<'static>>, Error> {
-    let failed = |source| Error::Certificates {
-        path: path.to_owned(),
-        source,
-    };
-    let bytes = fs::read(path).map_err(failed)?;
-    // Bundles hold oddities; one certificate that cannot be read does not spoil the others.
-    let certificates: Vec<_> = parse_pem(&bytes)
-        .filter_map(|item| match item {
-            Ok(PemItem::Certificate(certificate)) => Some(certificate),
-            _ => None,
-        })
-        .collect();
-    if certificates.is_empty() {
-        return Err(failed(io::Error::other(
-            "it holds no certificate in PEM form",
-        )));
-    }
-    Ok(certificates)
 }
