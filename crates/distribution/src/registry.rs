@@ -76,7 +76,12 @@ impl Registry {
             (false, true) if authorities.is_empty() => &["http", "https"],
             _ => &["https"],
         };
-        let transport = Transport::new(settings, &authorities)?;
+        let mut route = settings.route.clone();
+        if local {
+            // No proxy knows what is on this machine.
+            route.proxy = None;
+        }
+        let transport = Transport::new(&route, &authorities, settings.at_once)?;
         let mut last = None;
         for (index, scheme) in schemes.iter().enumerate() {
             let base = format!("{scheme}://{server}");
@@ -84,6 +89,15 @@ impl Registry {
             match greet(&transport, &base) {
                 Ok(answer) if further && wants_tls(&answer) => {}
                 Ok(answer) => {
+                    // Somebody is there, and does not say who.
+                    if matches!(answer.status, 403 | 407 | 429 | 500..) {
+                        return Err(Error::Refused {
+                            doing: "being asked whether it is a registry".into(),
+                            host: server.into(),
+                            status: answer.status,
+                            words: words::of(&answer),
+                        });
+                    }
                     if !is_registry(&answer) {
                         return Err(Error::NotARegistry {
                             host: server.into(),

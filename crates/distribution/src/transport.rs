@@ -4,12 +4,12 @@ use std::io::{self, Read};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use kasmforge_connection::{certificates, tls};
+use kasmforge_connection::{Route, certificates, tls};
 use ureq::http::{HeaderMap, Method, Request};
 use ureq::tls::RootCerts;
 use ureq::{Body, SendBody};
 
-use crate::{Error, Settings};
+use crate::Error;
 
 /// How long a server may be silent, and how long it may take nothing from us.
 const SILENCE: Duration = Duration::from_secs(60);
@@ -145,15 +145,18 @@ impl Unanswered {
 impl Transport {
     /// Makes the connections' common settings, for servers whose certificates these authorities
     /// may vouch for besides the usual ones.
-    pub(crate) fn new(settings: &Settings, authorities: &[PathBuf]) -> Result<Self, Error> {
-        let mut trusted = settings.route.trusted()?;
+    pub(crate) fn new(
+        route: &Route,
+        authorities: &[PathBuf],
+        at_once: usize,
+    ) -> Result<Self, Error> {
+        let mut trusted = route.trusted()?;
         for path in authorities {
             trusted.get_or_insert_default().extend(certificates(path)?);
         }
         let roots = trusted.map_or(RootCerts::WebPki, RootCerts::from);
-        let idle = settings.at_once.max(1) + 1;
-        let config = settings
-            .route
+        let idle = at_once.max(1) + 1;
+        let config = route
             .agent()?
             // Digests are of the bytes as they are: none may be packed on the way.
             .accept_encoding("identity")

@@ -82,8 +82,9 @@ impl Repository<'_> {
         let scopes = self.scopes(Some(from));
         let answer = match self.registry.ask(&question, Some(&[]), &scopes) {
             Ok(answer) => answer,
-            // The other repository may be closed to us. This one is asked for by itself next.
-            Err(Error::Denied { .. } | Error::LoginRefused { .. } | Error::LoginWanted { .. }) => {
+            // The other repository may be closed to us, or gone: no token is given for it. This one
+            // is asked for by itself next.
+            Err(Error::Refused { .. } | Error::LoginRefused { .. } | Error::LoginWanted { .. }) => {
                 return Ok(Mount::Not(None));
             }
             Err(error) => return Err(error),
