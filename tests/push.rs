@@ -55,7 +55,27 @@ fn command(project: &Project, arguments: &[&str]) -> Command {
         .env_remove("DOCKER_CONFIG")
         .env_remove("REGISTRY_AUTH_FILE")
         .env_remove("XDG_RUNTIME_DIR");
+    for proxy in [
+        "http_proxy",
+        "https_proxy",
+        "HTTPS_PROXY",
+        "all_proxy",
+        "ALL_PROXY",
+    ] {
+        command.env_remove(proxy);
+    }
     command
+}
+
+/// A text without what the system says of a name that does not resolve: it depends on its resolver.
+fn without_words(text: &str) -> String {
+    let lines = text
+        .lines()
+        .map(|line| match line.split_once("failed to lookup") {
+            Some(_) => "  because [the resolver's words]",
+            None => line,
+        });
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 fn json(ran: &Ran) -> Value {
@@ -89,9 +109,11 @@ fn what_was_built_is_pushed_and_only_what_is_new() {
     // Both tags of the definition mean it, in gzip, and another program agrees to every digest.
     let folder = TempDir::new().expect("a folder");
     let plain = ["--src-tls-verify=false"];
-    for tag in [":latest", ":1.0", &format!("@{digest}")] {
+    let tags = [":latest", ":1.0", &format!("@{digest}")];
+    for (number, tag) in tags.into_iter().enumerate() {
         let from = format!("{}/team/desktop{tag}", registry.name());
-        let (manifest, layers) = pulled(&from, &folder.path().join(&tag[1..]), &plain);
+        let to = folder.path().join(number.to_string());
+        let (manifest, layers) = pulled(&from, &to, &plain);
         assert_eq!(manifest, digest);
         assert!(layers.len() >= 3);
     }
@@ -227,8 +249,17 @@ fn logins_come_from_where_docker_keeps_them() {
             .collect::<Vec<_>>()
             .join("\n")
     };
-    assert_snapshot!(told(&push(&project, &["desktop", &reference])), @"");
-    assert_snapshot!(told(&push(&project, &trusting)), @"");
+    assert_snapshot!(told(&push(&project, &["desktop", &reference])), @"
+    error: the certificate of [registry] is not trusted; if an authority of your own made it, name that with --ca-file, or put it into /etc/docker/certs.d/[registry]/ca.crt
+      because io: invalid peer certificate: UnknownIssuer
+    ");
+    assert_snapshot!(told(&push(&project, &trusting)), @"error: [registry] wants a login, and none is known: `docker login [registry]` or `podman login [registry]` keeps one, or say --username NAME --password-stdin");
+
+    // TLS is meant, and not spoken.
+    let open = Registry::start();
+    let bare = format!("{}/team/desktop", open.name());
+    let ran = push(&project, &["desktop", &bare, "--ca-file", &authority]);
+    assert_snapshot!(told(&ran).replace(&open.name(), "[open]"), @"error: [open] does not speak TLS; if the registry is meant to be reached without, say --plain-http");
 
     let config = folder.path().join("docker");
     fs::create_dir(&config).expect("a folder");
@@ -246,7 +277,7 @@ fn logins_come_from_where_docker_keeps_them() {
     write(format!(
         r#"{{"auths": {{"{name}": {{"auth": "bWU6d3Jvbmc="}}}}}}"#
     ));
-    assert_snapshot!(told(&run(&[])), @"");
+    assert_snapshot!(told(&run(&[])), @"error: [registry] refuses the login from [folder]/docker/config.json; log in again (`docker login [registry]`), or say --username NAME --password-stdin");
     write(format!(
         r#"{{"auths": {{"{name}": {{"auth": "bWU6Y29ycmVjdA=="}}}}}}"#
     ));
@@ -272,7 +303,10 @@ fn logins_come_from_where_docker_keeps_them() {
     ));
     assert_eq!(done(&run(&[("PATH", path)])), first);
     helper("echo 'the keyring is locked'; exit 1");
-    assert_snapshot!(told(&run(&[("PATH", path)])), @"");
+    assert_snapshot!(told(&run(&[("PATH", path)])), @"
+    error: `docker-credential-kept` gives no login for [registry]; Docker's configuration names it for that registry: mend it, or remove it from `credHelpers` or `credsStore` there
+      because the keyring is locked
+    ");
 
     // And from the command line, by the standard input.
     let mut command = command(&project, &trusting);
@@ -283,7 +317,10 @@ fn logins_come_from_where_docker_keeps_them() {
         .stdin(fs::File::open(&password).expect("the file"));
     assert_eq!(done(&Ran::of(&mut command)), first);
     write("{\"auths\": [\"correct\"]}".into());
-    assert_snapshot!(told(&run(&[])), @"");
+    assert_snapshot!(told(&run(&[])), @"
+    error: cannot take logins from [folder]/docker/config.json
+      because line 1, column 10 is not understood
+    ");
 }
 
 #[test]
@@ -298,16 +335,31 @@ fn what_cannot_be_pushed_is_told_why() {
         lines.collect::<Vec<_>>().join("\n")
     };
     // Nobody has this port: it is one of those the system never gives to anybody.
-    assert_snapshot!(told(&["desktop", "127.0.0.1:1/team/desktop"]), @"");
-    assert_snapshot!(told(&["desktop", "registry.invalid/team/desktop"]), @"");
-    assert_snapshot!(told(&["desktop", "localhost:5000/Team/desktop"]), @"");
-    assert_snapshot!(told(&["desktop", "localhost:5000/team/desktop@sha256:00"]), @"");
-    assert_snapshot!(told(&["desktp"]), @"");
+    assert_snapshot!(told(&["desktop", "127.0.0.1:1/team/desktop"]), @"
+    error: 127.0.0.1:1 does not answer; does the registry run there, and may it be reached from here?
+      because io: Connection refused (os error 111)
+    ");
+    assert_snapshot!(without_words(&told(&["desktop", "registry.invalid/team/desktop"])), @"
+    error: there is no host registry.invalid; is the registry's name right?
+      because [the resolver's words]
+    ");
+    assert_snapshot!(told(&["desktop", "localhost:5000/Team/desktop"]), @"error: `localhost:5000/Team/desktop` is not the name of an image like kasmforge/desktop:latest: a repository has lower-case letters, digits, `.`, `_`, `-` and `/`");
+    assert_snapshot!(told(&["desktop", "localhost:5000/team/desktop@sha256:00"]), @"error: `localhost:5000/team/desktop@sha256:00` is not the name of an image like kasmforge/desktop:latest: an image gets its digest from what it is; name a tag");
+    assert_snapshot!(told(&["desktp"]), @"
+    error: there is no workspace `desktp`
+     |
+     = help: did you mean `desktop`?
+     = help: the workspaces are: `desktop`
+
+    1 mistake; nothing was written
+    ");
     let registry = Registry::start();
     let name = registry.name();
-    // TLS where there is none: a name of this machine that is not taken for one.
     let certificate = project.path().join("none.pem").display().to_string();
     let reference = format!("{name}/team/desktop");
     let ran = told(&["desktop", &reference, "--ca-file", &certificate]);
-    assert_snapshot!(ran.replace(&certificate, "[file]"), @"");
+    assert_snapshot!(ran.replace(&certificate, "[file]"), @"
+    error: cannot read the certificates in [file]
+      because No such file or directory (os error 2)
+    ");
 }
