@@ -495,6 +495,33 @@ impl Device {
     }
 }
 
+/// Has calls that the end of a child interrupts begun again, for whoever handles that signal.
+///
+/// Until it is received here, a call of the supervisor's waits as a read from a terminal would: a
+/// signal ends it. The kernel begins it again unless the handler asked it not to (sigaction(2),
+/// `SA_RESTART`), and then a `stat` fails with `EINTR`, which no program expects of it. Shells
+/// handle just this signal, without that flag, and children end at any time. What shells wait with is
+/// interrupted either way (signal(7)).
+fn begins_again(caller: &Caller, action: u64, word: usize) -> Answer {
+    // Both layouts begin with the handler and the flags, each as long as a C `long`.
+    let Ok(bytes) = caller.bytes(action, 2 * word) else {
+        // The kernel says what is wrong with it.
+        return Answer::Continue;
+    };
+    let (handler, flags) = bytes.split_at(word);
+    let default_or_ignored = handler[0] <= 1 && handler[1..].iter().all(|byte| *byte == 0);
+    // Little-endian machines only, as the filter.
+    let mut low = [0; 4];
+    low.copy_from_slice(&flags[..4]);
+    let wanted = u32::from_le_bytes(low);
+    let restart = libc::SA_RESTART.cast_unsigned();
+    if !default_or_ignored && wanted & restart == 0 {
+        // What cannot be written stays as it was meant.
+        let _ = caller.write(action + word as u64, &(wanted | restart).to_le_bytes());
+    }
+    Answer::Continue
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -532,31 +559,4 @@ mod tests {
         assert_eq!(bytes[16..20], stat.st_mode.to_le_bytes());
         assert_eq!(bytes[88..], stat.st_ino.to_le_bytes());
     }
-}
-
-/// Has calls that the end of a child interrupts begun again, for whoever handles that signal.
-///
-/// Until it is received here, a call of the supervisor's waits as a read from a terminal would: a
-/// signal ends it. The kernel begins it again unless the handler asked it not to (sigaction(2),
-/// `SA_RESTART`), and then a `stat` fails with `EINTR`, which no program expects of it. Shells
-/// handle just this signal, without that flag, and children end at any time. What shells wait with is
-/// interrupted either way (signal(7)).
-fn begins_again(caller: &Caller, action: u64, word: usize) -> Answer {
-    // Both layouts begin with the handler and the flags, each as long as a C `long`.
-    let Ok(bytes) = caller.bytes(action, 2 * word) else {
-        // The kernel says what is wrong with it.
-        return Answer::Continue;
-    };
-    let (handler, flags) = bytes.split_at(word);
-    let default_or_ignored = handler[0] <= 1 && handler[1..].iter().all(|byte| *byte == 0);
-    // Little-endian machines only, as the filter.
-    let mut low = [0; 4];
-    low.copy_from_slice(&flags[..4]);
-    let wanted = u32::from_le_bytes(low);
-    let restart = libc::SA_RESTART.cast_unsigned();
-    if !default_or_ignored && wanted & restart == 0 {
-        // What cannot be written stays as it was meant.
-        let _ = caller.write(action + word as u64, &(wanted | restart).to_le_bytes());
-    }
-    Answer::Continue
 }
