@@ -255,7 +255,11 @@ impl Shop {
         let keys = keys.map_or(TERMINAL, |(_, keys)| *keys);
         if name != "xfce" {
             let windows = ["exec", &id, "wmctrl", "-l"];
-            let before = self.docker(&windows);
+            // Until there is a window manager nobody lists windows.
+            let mut before = String::new();
+            until("windows are listed", || {
+                self.try_docker(&windows).map(|list| before = list).is_ok()
+            });
             let mut tries = 0;
             until("keys open something", || {
                 // An application that has only just come may not listen yet.
@@ -263,7 +267,7 @@ impl Shop {
                     browser.press(keys);
                 }
                 tries += 1;
-                self.docker(&windows) != before
+                self.try_docker(&windows).is_ok_and(|now| now != before)
             });
         }
         settle(&browser);
