@@ -142,9 +142,16 @@ fn error(server: &str) -> String {
     error.to_string().replace(server, "[host]")
 }
 
+/// What a server is, how it answers, and the words that must be told of it.
+type Refusal = (
+    &'static str,
+    fn(&Asked) -> Option<Said>,
+    &'static [&'static str],
+);
+
 #[test]
 fn refusals_are_told_with_what_helps() {
-    let cases: [(&str, fn(&Asked) -> Option<Said>, &[&str]); 9] = [
+    let cases: [Refusal; 9] = [
         (
             "no registry",
             |asked| (asked.path == "/v2/").then(|| (404, vec![], "<html>".into())),
