@@ -262,6 +262,7 @@ fn any_lock() -> impl Strategy<Value = Lock> {
                 .into_iter()
                 .map(|(url, byte)| (url, Digest::of(&[byte])))
                 .collect();
+            let mut made = BTreeMap::new();
             for (at, drawn) in drawn.chunks(4).enumerate() {
                 let mut own: Vec<Package> = Vec::new();
                 for (name, machine, version, size, flag, source) in drawn {
@@ -270,17 +271,22 @@ fn any_lock() -> impl Strategy<Value = Lock> {
                     if own.iter().any(known) {
                         continue;
                     }
-                    let mut one = package(name, machine, version);
-                    one.size = size % (1 << 62);
-                    one.essential = *flag;
-                    one.source.clone_from(source);
-                    if *flag {
-                        one.archive.clear();
-                        one.path = format!("https://a.test/{name}?x=\"{version}\"");
-                    } else {
-                        one.recommends = one.depends.clone();
-                    }
-                    own.push(one);
+                    // One package says the same of itself wherever it is asked for.
+                    let key = (*name, *machine, version.clone());
+                    let one = made.entry(key).or_insert_with(|| {
+                        let mut one = package(name, machine, version);
+                        one.size = size % (1 << 62);
+                        one.essential = *flag;
+                        one.source.clone_from(source);
+                        if *flag {
+                            one.archive.clear();
+                            one.path = format!("https://a.test/{name}?x=\"{version}\"");
+                        } else {
+                            one.recommends = one.depends.clone();
+                        }
+                        one
+                    });
+                    own.push(one.clone());
                 }
                 let mut stage = workspace(&format!("w{at}"), Some("desktop"), &[]);
                 let mut sources: Vec<String> = own.iter().map(|one| one.source.clone()).collect();
