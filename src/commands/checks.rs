@@ -60,7 +60,13 @@ pub(crate) fn run(wanted: &Checks, context: &Context, printer: &Printer) -> anyh
     let kept = kept.unwrap_or_else(|| context.project.root.join(format!("{stem}.png")));
     printer.say(&format!("checking {shown}"));
     let report = suite::examine(&engine, &subject, &mut |line| {
-        printer.say(&format!("{}  {}", line.verdict.word(), line.name));
+        let told = format!("{}  {}", line.verdict.word(), line.name);
+        match line.verdict {
+            Verdict::Fails if !line.seen.is_empty() => {
+                printer.say(&format!("{told}: {}", line.seen));
+            }
+            _ => printer.say(&told),
+        }
     })?;
     let screenshot = match &report.screenshot {
         Some(picture) => {
