@@ -29,7 +29,7 @@ security=${mirror%/}-security
 work=$(mktemp -d)
 trap 'rm -rf "$work"; docker image rm -f kasmforge-bench kasmforge-bench-base >/dev/null 2>&1 || true' EXIT
 cp -r workspaces "$work/"
-[ -f kasmforge.lock ] && cp kasmforge.lock "$work/"
+# Without the project's lock: that of the first build names this workspace's packages and no others.
 
 # run LABEL COMMAND...: wall seconds and peak memory of the command's largest process.
 declare -A wall peak
