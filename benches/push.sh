@@ -27,7 +27,7 @@ image=127.0.0.1:$port/peer/desktop
 trap 'kill "$registry" 2>/dev/null; docker image rm -f "$image" kasmforge-bench-base >/dev/null 2>&1
       rm -rf "$work"' EXIT
 cp -r workspaces "$work/"
-[ -f kasmforge.lock ] && cp kasmforge.lock "$work/"
+# Without the project's lock: that of the first build names this workspace's packages and no others.
 
 cat >"$work/registry.yml" <<EOF
 version: 0.1

@@ -67,6 +67,17 @@ pub(crate) struct Ended {
     pub(crate) status: u8,
 }
 
+/// An error and what it comes of, on one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(&format!(": {cause}"));
+        next = cause.source();
+    }
+    text
+}
+
 /// Tells an error, and gives the status to end with.
 pub(crate) fn of(error: &anyhow::Error, printer: &Printer) -> ExitCode {
     let closed = error.chain().any(|cause| {

@@ -18,6 +18,7 @@ mod shipped;
 mod suite;
 mod vendored;
 mod verifying;
+mod whole_file;
 
 use std::process::ExitCode;
 

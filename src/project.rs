@@ -6,6 +6,8 @@ use anyhow::{Context as _, bail};
 use kasmforge_lock::Lock;
 use kasmforge_spec::{Folder, Sources as _, Workspace};
 
+use crate::whole_file;
+
 /// The folder of definitions.
 const WORKSPACES: &str = "workspaces";
 
@@ -105,11 +107,7 @@ impl Project {
         if std::fs::read_to_string(&path).is_ok_and(|old| old == text) {
             return Ok(false);
         }
-        let temporary = self.root.join(format!(".{LOCK}.{}", std::process::id()));
-        let written = std::fs::write(&temporary, text)
-            .and_then(|()| std::fs::File::open(&temporary)?.sync_all())
-            .and_then(|()| std::fs::rename(&temporary, &path));
-        written.with_context(|| format!("cannot write {}", path.display()))?;
+        whole_file::write(&path, text.as_bytes())?;
         Ok(true)
     }
 }

@@ -5,8 +5,7 @@
 //! layers. Nothing in it depends on when or where it was written: equal inputs give equal records.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::Write as _;
+use std::fs::File;
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -16,6 +15,8 @@ use kasmforge_lock::Lock;
 use kasmforge_spec::{FileContent, Workspace};
 use serde_json::{Value, json};
 use walkdir::WalkDir;
+
+use crate::whole_file;
 
 /// The shape of the record; another number for another shape.
 const FORMAT: u32 = 1;
@@ -37,17 +38,7 @@ impl Record<'_> {
     pub(crate) fn write(&self, path: &Path) -> anyhow::Result<()> {
         let mut text = serde_json::to_string_pretty(&self.json()?)?;
         text.push('\n');
-        let folder = match path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
-        let failed = || format!("cannot write the build record {}", path.display());
-        fs::create_dir_all(folder).with_context(failed)?;
-        let mut file = tempfile::NamedTempFile::new_in(folder).with_context(failed)?;
-        file.write_all(text.as_bytes()).with_context(failed)?;
-        file.as_file().sync_all().with_context(failed)?;
-        file.persist(path).with_context(failed)?;
-        Ok(())
+        whole_file::write(path, text.as_bytes())
     }
 
     fn json(&self) -> anyhow::Result<Value> {

@@ -5,11 +5,12 @@
 //! ours have no second port.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use kasmforge_deploy::{Check, Engine, Error, ImageFacts, Trial, TrialSettings};
+
+use crate::exit;
 
 /// The port desktops are at, and the user Kasm's proxy is.
 const PORT: u16 = 6901;
@@ -159,13 +160,7 @@ impl Examination<'_> {
     fn finished(&mut self, group: &'static str, asked: Result<(), Error>) -> Result<(), Error> {
         match asked {
             Err(error) if !error.is_gone() => {
-                let mut seen = error.to_string();
-                let mut cause = std::error::Error::source(&error);
-                while let Some(why) = cause {
-                    let _ = write!(seen, ": {why}");
-                    cause = why.source();
-                }
-                self.must(group, "can be asked everything", false, seen);
+                self.must(group, "can be asked everything", false, exit::chain(&error));
                 Ok(())
             }
             other => other,

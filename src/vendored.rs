@@ -24,13 +24,15 @@ mod layout;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
-use std::io::{self, BufReader, Write as _};
+use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use kasmforge_digest::{Digest, HashingWriter};
 use kasmforge_lock::{Lock, Package};
 use kasmforge_store::Store;
+
+use crate::whole_file;
 
 /// Where the lock is in a plain folder.
 const LOCK: &str = "kasmforge.lock";
@@ -123,7 +125,7 @@ impl Vendored {
         let mut stays = kept.clone();
         match self {
             Self::Plain(_) => {
-                put_text(&folder.join(LOCK), text.as_bytes())?;
+                whole_file::write(&folder.join(LOCK), text.as_bytes())?;
             }
             Self::Layout(folder) => stays.extend(layout::write(folder, &text, &inputs, &sizes)?),
         }
@@ -344,16 +346,4 @@ fn put(path: &Path, digest: &Digest, mut from: impl io::Read) -> io::Result<()> 
         let _ = fs::remove_file(&temporary);
     }
     written
-}
-
-/// Writes a small file whole.
-fn put_text(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
-    let write = || -> io::Result<()> {
-        let mut file = File::create(&temporary)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&temporary, path)
-    };
-    write().with_context(|| format!("cannot write {}", path.display()))
 }

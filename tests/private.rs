@@ -4,6 +4,7 @@
 
 mod support {
     pub(crate) mod archive;
+    pub(crate) mod certificates;
     pub(crate) mod private;
 }
 

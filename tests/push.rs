@@ -4,6 +4,7 @@
 
 mod support {
     pub(crate) mod archive;
+    pub(crate) mod certificates;
     pub(crate) mod registry;
 }
 
@@ -15,6 +16,7 @@ use std::process::Command;
 use insta::assert_snapshot;
 use serde_json::Value;
 use support::archive::{Archive, Deb, Project, Ran, debian};
+use support::certificates;
 use support::registry::{Fault, Front, Registry, pulled};
 use tempfile::TempDir;
 
@@ -202,26 +204,7 @@ fn private(folder: &Path, tls: bool) -> Registry {
     if !tls {
         return Registry::start_with("", &rest);
     }
-    let openssl = |arguments: &str| {
-        let ran = Command::new("openssl")
-            .args(arguments.split(' '))
-            .current_dir(folder)
-            .output()
-            .expect("`openssl` runs: apt-get install openssl");
-        assert!(ran.status.success(), "{ran:?}");
-    };
-    let key = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes";
-    openssl(&format!(
-        "req -x509 {key} -days 2 -subj /CN=authority -keyout ca.key -out ca.pem"
-    ));
-    openssl(&format!(
-        "req {key} -subj /CN=server -keyout server.key -out server.csr"
-    ));
-    fs::write(folder.join("names"), "subjectAltName=IP:127.0.0.1\n").expect("a file");
-    openssl(
-        "x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile names \
-         -out server.pem",
-    );
+    certificates::make(folder, "IP:127.0.0.1");
     let at = |name: &str| folder.join(name).display().to_string();
     let http = format!(
         "  tls:\n    certificate: {}\n    key: {}\n",

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::engine::connected;
 use crate::cli::{EngineArguments, Global};
+use crate::exit::chain;
 use crate::fetching;
 use crate::printer::{Printer, bytes};
 use crate::project::Project;
@@ -310,14 +311,4 @@ fn engine(arguments: &EngineArguments) -> Finding {
             "builds need none; `load` and `upgrade` do",
         ),
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text.push_str(&format!(": {cause}"));
-        next = cause.source();
-    }
-    text
 }

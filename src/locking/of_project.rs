@@ -8,7 +8,7 @@ use kasmforge_lock::Lock;
 use kasmforge_spec::{DebByUrl, Files, Stage, Workspace};
 
 use super::{FetchedDeb, Locking, control};
-use crate::exit::{Mistakes, NOTHING_WRITTEN};
+use crate::exit::{Mistakes, NOTHING_WRITTEN, chain};
 use crate::project::Project;
 
 /// The first package of a stage that is a file of the project, and another one than the lock has.
@@ -31,15 +31,7 @@ fn read(project: &Project, files: &Files, deb: &DebByUrl) -> Result<Vec<u8>, Mis
     let path = project.root.join(&deb.url.value);
     fs::read(&path).map_err(|error| {
         let message = format!("cannot read {}: {error}", deb.url.value);
-        let at = deb.url.at.clone();
-        Mistakes::at(
-            files,
-            at,
-            message,
-            "named here",
-            Vec::new(),
-            NOTHING_WRITTEN,
-        )
+        at_fault(files, deb, message, Vec::new())
     })
 }
 
@@ -67,7 +59,10 @@ impl Locking<'_> {
             let at = named.at.clone();
             return Err(Mistakes::at(files, at, message, "not this", help, NOTHING_WRITTEN).into());
         }
-        let control = control(&*bytes).map_err(|error| no_package(files, deb, &error))?;
+        let control = control(&*bytes).map_err(|error| {
+            let message = format!("{} is no package: {}", deb.url.value, chain(&error));
+            at_fault(files, deb, message, Vec::new())
+        })?;
         let size = bytes.len() as u64;
         self.store.keep_bytes(&bytes)?;
         lock.urls.insert(deb.url.value.clone(), digest);
@@ -105,27 +100,12 @@ impl Locking<'_> {
              `[debian]` to have packages of both",
             self.architecture
         )];
-        let at = deb.url.at.clone();
-        let files = &workspace.files;
-        Err(Mistakes::at(files, at, message, "named here", help, NOTHING_WRITTEN).into())
+        Err(at_fault(&workspace.files, deb, message, help).into())
     }
 }
 
-/// A file that is no package, shown where it is named.
-fn no_package(files: &Files, deb: &DebByUrl, error: &kasmforge_deb::archive::DebError) -> Mistakes {
-    let mut message = format!("{} is no package: {error}", deb.url.value);
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        message.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
+/// What is wrong with a package, shown where it is named.
+fn at_fault(files: &Files, deb: &DebByUrl, message: String, help: Vec<String>) -> Mistakes {
     let at = deb.url.at.clone();
-    Mistakes::at(
-        files,
-        at,
-        message,
-        "named here",
-        Vec::new(),
-        NOTHING_WRITTEN,
-    )
+    Mistakes::at(files, at, message, "named here", help, NOTHING_WRITTEN)
 }

@@ -14,7 +14,8 @@ use kasmforge_digest::Digest;
 use kasmforge_image::canonical;
 use serde_json::{Value, json};
 
-use super::{Input, put, put_text};
+use super::{Input, put};
+use crate::whole_file;
 
 /// What the artifact is.
 const ARTIFACT: &str = "application/vnd.kasmforge.inputs.v1";
@@ -79,11 +80,11 @@ pub(super) fn write(
             "annotations": { "org.opencontainers.image.ref.name": "inputs" },
         }],
     }));
-    put_text(
+    whole_file::write(
         &folder.join("oci-layout"),
         b"{\"imageLayoutVersion\":\"1.0.0\"}",
     )?;
-    put_text(&folder.join("index.json"), &index)?;
+    whole_file::write(&folder.join("index.json"), &index)?;
     Ok(vec![blob(folder, &config), blob(folder, &digest)])
 }
 

@@ -14,6 +14,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use tempfile::TempDir;
 
+use super::certificates;
+
 /// The server. It lives as long as the test process.
 pub(crate) struct Private {
     address: SocketAddr,
@@ -197,33 +199,10 @@ fn answer(
     }
 }
 
-/// Makes an authority, and a certificate by it for this machine's own addresses.
+/// Certificates for this machine's own addresses.
 fn make_certificates() -> TempDir {
     let folder = TempDir::new().expect("a temporary folder");
-    let openssl = |arguments: &str| {
-        let ran = Command::new("openssl")
-            .args(arguments.split(' '))
-            .current_dir(folder.path())
-            .output()
-            .expect("`openssl` runs: apt-get install openssl");
-        assert!(ran.status.success(), "{ran:?}");
-    };
-    let key = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes";
-    openssl(&format!(
-        "req -x509 {key} -days 2 -subj /CN=authority -keyout ca.key -out ca.pem"
-    ));
-    openssl(&format!(
-        "req {key} -subj /CN=server -keyout server.key -out server.csr"
-    ));
-    fs::write(
-        folder.path().join("names"),
-        "subjectAltName=IP:127.0.0.1,IP:127.0.0.2\n",
-    )
-    .expect("a file");
-    openssl(
-        "x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile names \
-         -out server.pem",
-    );
+    certificates::make(folder.path(), "IP:127.0.0.1,IP:127.0.0.2");
     folder
 }
 

@@ -1,7 +1,7 @@
 //! `kasmforge registry import`
 
 use std::fs;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
@@ -15,6 +15,7 @@ use crate::cli::Global;
 use crate::printer::Printer;
 use crate::project::Project;
 use crate::settings::Settings;
+use crate::whole_file;
 
 /// Prints a `workspace.json` as a definition's table, or writes it there.
 pub(super) fn run(wanted: &Import, global: &Global, printer: &Printer) -> anyhow::Result<()> {
@@ -256,10 +257,10 @@ fn write(
         if icon.exists() {
             printer.say(&format!("{icon_path} is there already, and stays"));
         } else {
-            put(&icon, bytes)?;
+            whole_file::write(&icon, bytes)?;
         }
     }
-    put(&file, text.as_bytes())?;
+    whole_file::write(&file, text.as_bytes())?;
     Ok(path)
 }
 
@@ -297,24 +298,4 @@ fn icon(imported: &Imported, source: &dyn Source) -> anyhow::Result<Option<(Icon
         }
     }
     Ok(None)
-}
-
-/// Writes a file whole.
-fn put(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    let failed = || format!("cannot write {}", path.display());
-    let folder = path.parent().context("a file has a folder")?;
-    fs::create_dir_all(folder).with_context(failed)?;
-    let name = path.file_name().and_then(|name| name.to_str());
-    let name = name.context("a file has a name")?;
-    let temporary = folder.join(format!(".{name}.{}", std::process::id()));
-    let written = fs::File::create(&temporary)
-        .and_then(|mut file| {
-            file.write_all(bytes)?;
-            file.sync_all()
-        })
-        .and_then(|()| fs::rename(&temporary, path));
-    if written.is_err() {
-        let _ = fs::remove_file(&temporary);
-    }
-    written.with_context(failed)
 }
