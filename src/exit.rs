@@ -3,7 +3,7 @@
 use std::io;
 use std::process::ExitCode;
 
-use kasmforge_build::{BuildError, FinishError};
+use kasmforge_build::{BuildError, FinishError, Missing};
 use kasmforge_spec::{Diagnostic, Files, Location, Report};
 
 use crate::printer::Printer;
@@ -114,24 +114,35 @@ pub(crate) fn of_usage(error: &clap::Error) -> ExitCode {
     }
 }
 
-/// Shows a build's error at the line that is at fault, where one is.
+/// Shows a build's error at the lines that are at fault, where some are.
 pub(crate) fn located(error: BuildError, files: &Files) -> anyhow::Error {
+    let closing = "no image was built";
+    let label = "named here";
     let at = match &error {
-        BuildError::Finish(FinishError::Owner { name, .. }) => Some(name.at.clone()),
-        BuildError::Finish(FinishError::Group { user, .. }) => Some(user.at.clone()),
-        BuildError::MissingUser { name } => Some(name.at.clone()),
-        BuildError::MissingProgram { at, .. } => Some(at.clone()),
-        _ => None,
+        BuildError::Finish(FinishError::Owner { name, .. }) => name.at.clone(),
+        BuildError::Finish(FinishError::Group { user, .. }) => user.at.clone(),
+        BuildError::Missing { missing } => {
+            let diagnostics = missing.iter().map(|one| Diagnostic {
+                message: one.to_string(),
+                at: one.at().cloned(),
+                label: label.into(),
+                related: Vec::new(),
+                help: match one {
+                    Missing::Name { .. } => {
+                        vec!["install the package that has it, or mend the line".into()]
+                    }
+                    _ => Vec::new(),
+                },
+            });
+            let mistakes = Mistakes {
+                files: files.clone(),
+                diagnostics: diagnostics.collect(),
+                closing,
+            };
+            return mistakes.into();
+        }
+        _ => return error.into(),
     };
-    let Some(at) = at else { return error.into() };
     let message = error.to_string();
-    Mistakes::at(
-        files,
-        at,
-        message,
-        "named here",
-        Vec::new(),
-        "no image was built",
-    )
-    .into()
+    Mistakes::at(files, at, message, label, Vec::new(), closing).into()
 }

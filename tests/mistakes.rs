@@ -780,13 +780,75 @@ fn launchers_and_links_of_nothing_are_told() {
          Type=Application\nName=Notes\nExec=notse %F\nIcon=notes\n\"\"\"\n\n\
          [[files]]\ntarget = \"/usr/share/backgrounds/default.png\"\nsymlink = \"dusk.svg\"\n",
     );
-    assert_snapshot!(told_after_locking(&project), @r"
-    error: the definition names what the image does not have:
-      /usr/share/applications/notes.desktop: Exec=notse %F names no program of the image
-      /usr/share/applications/notes.desktop: there is no icon notes
-      /usr/share/backgrounds/default.png: there is no dusk.svg, which it links to
-      install the package that has it, or mend the line
+    assert_snapshot!(told_after_locking(&project), @"
+    error: /usr/share/applications/notes.desktop: Exec=notse %F names no program of the image
+     |
+     = help: install the package that has it, or mend the line
+
+    error: /usr/share/applications/notes.desktop: there is no icon notes
+     |
+     = help: install the package that has it, or mend the line
+
+    error: /usr/share/backgrounds/default.png: there is no dusk.svg, which it links to
+     |
+     = help: install the package that has it, or mend the line
+
+    3 mistakes; no image was built
     ");
+}
+
+/// All at once: a build for each would be too much.
+#[test]
+fn whatever_the_image_lacks_is_told_at_once() {
+    let project = desktop(
+        "[image]\nuser = \"anna\"\nworking-directory = \"/home/anna\"\nentrypoint = [\"/start\"]\n\n\
+         [[files]]\ntarget = \"/usr/share/default.png\"\nsymlink = \"dusk.svg\"\n\n\
+         [[services]]\nname = \"notes\"\ncommand = [\"notse\"]\nuser = \"berta\"\n\n\
+         [[checks]]\nname = \"notes\"\ncommand = [\"notes-check\"]\n",
+    );
+    assert_snapshot!(told_after_locking(&project), @r#"
+    error: the image has no /start, which [image] entrypoint names
+     --> workspaces/desktop.toml:8:14
+      |
+    8 | entrypoint = ["/start"]
+      |              ^^^^^^^^^^ named here
+
+    error: the image has no notse, which [[services]] command names
+      --> workspaces/desktop.toml:16:11
+       |
+    16 | command = ["notse"]
+       |           ^^^^^^^^^ named here
+
+    error: the image has no notes-check, which [[checks]] command names
+      --> workspaces/desktop.toml:21:11
+       |
+    21 | command = ["notes-check"]
+       |           ^^^^^^^^^^^^^^^ named here
+
+    error: the image has no /home/anna, which [image] working-directory names
+     --> workspaces/desktop.toml:7:21
+      |
+    7 | working-directory = "/home/anna"
+      |                     ^^^^^^^^^^^^ named here
+
+    error: the image has no user `anna`; declare it in [[users]], or install the package that makes it
+     --> workspaces/desktop.toml:6:8
+      |
+    6 | user = "anna"
+      |        ^^^^^^ named here
+
+    error: the image has no user `berta`; declare it in [[users]], or install the package that makes it
+      --> workspaces/desktop.toml:17:8
+       |
+    17 | user = "berta"
+       |        ^^^^^^^ named here
+
+    error: /usr/share/default.png: there is no dusk.svg, which it links to
+     |
+     = help: install the package that has it, or mend the line
+
+    7 mistakes; no image was built
+    "#);
 }
 
 #[test]

@@ -18,7 +18,7 @@ use crate::content::{Pool, Writer};
 use crate::definition::{DefinedContent, Definition};
 use crate::finish::{self, FinishError};
 use crate::merge::{self, Collision};
-use crate::naming::{self, Named};
+use crate::naming::{self, Missing, Named};
 use crate::unpack::Package;
 use crate::{BuildError, content};
 
@@ -191,53 +191,49 @@ impl Layering<'_> {
             }
         }
         let search = image.environment.get("PATH").map_or(SEARCH, String::as_str);
+        let mut missing = Vec::new();
         for (who, (program, at)) in named {
-            let Some(program) = program else {
-                continue;
-            };
-            if !finish::has_program(tree, program, search) {
-                return Err(BuildError::MissingProgram {
-                    path: program.clone(),
-                    who,
-                    at: at.clone(),
-                });
+            if let Some(path) = program
+                && !finish::has_program(tree, path, search)
+            {
+                let (path, at) = (path.clone(), at.clone());
+                missing.push(Missing::Program { path, who, at });
             }
         }
         if let Some(folder) = &image.working_directory
             && !finish::has_program(tree, &folder.value, search)
         {
-            return Err(BuildError::MissingProgram {
+            missing.push(Missing::Program {
                 path: folder.value.clone(),
                 who: "[image] working-directory",
                 at: folder.at.clone(),
             });
         }
-        let missing = self.named(search).missing(tree);
-        if !missing.is_empty() {
-            return Err(BuildError::MissingNames { missing });
-        }
         let users = image
             .user
             .iter()
             .chain(services().filter_map(|service| service.user.as_ref()));
-        let by_name = users.filter_map(|user| {
-            let name = user.value.split(':').next().unwrap_or_default();
-            name.parse::<u32>().is_err().then_some((user, name))
-        });
-        let by_name: Vec<_> = by_name.collect();
-        if by_name.is_empty() {
-            return Ok(());
+        let by_name: Vec<_> = users
+            .filter_map(|user| {
+                let name = user.value.split(':').next().unwrap_or_default();
+                name.parse::<u32>().is_err().then_some((user, name))
+            })
+            .collect();
+        if !by_name.is_empty() {
+            let accounts = accounts(tree, self.pool).map_err(|source| FinishError::Keep {
+                target: "/etc/passwd".into(),
+                source,
+            })?;
+            let nobody = by_name
+                .into_iter()
+                .filter(|(_, name)| accounts.uid(name).is_none());
+            missing.extend(nobody.map(|(name, _)| Missing::User { name: name.clone() }));
         }
-        let accounts = accounts(tree, self.pool).map_err(|source| FinishError::Keep {
-            target: "/etc/passwd".into(),
-            source,
-        })?;
-        match by_name
-            .into_iter()
-            .find(|(_, name)| accounts.uid(name).is_none())
-        {
-            Some((user, _)) => Err(BuildError::MissingUser { name: user.clone() }),
-            None => Ok(()),
+        let lines = self.named(search).missing(tree);
+        missing.extend(lines.into_iter().map(|line| Missing::Name { line }));
+        match missing.is_empty() {
+            true => Ok(()),
+            false => Err(BuildError::Missing { missing }),
         }
     }
 }

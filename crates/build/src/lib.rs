@@ -52,7 +52,7 @@ use kasmforge_digest::Digest;
 use kasmforge_image::{Configuration, Healthcheck, InvalidReference, Reference};
 use kasmforge_lock::Lock;
 use kasmforge_plan::{Inputs, NotLocked, Plan};
-use kasmforge_spec::{Located, Location, Workspace};
+use kasmforge_spec::Workspace;
 use kasmforge_store::Store;
 
 use crate::carry::Carrying;
@@ -70,6 +70,7 @@ pub use kasmforge_image::Compression;
 pub use kasmforge_plan::explain::{InputChange, StepChange};
 pub use kasmforge_sandbox::Trial;
 pub use merge::Collision;
+pub use naming::Missing;
 pub use normalise::{Applied, NORMALISERS, Normaliser};
 pub use pack::{PackError, Part};
 pub use planned::{Planned, PlannedStep, planned};
@@ -209,30 +210,11 @@ pub enum BuildError {
     /// A definition does not fit its packages.
     #[error(transparent)]
     Finish(#[from] FinishError),
-    /// Something `[image]` or `[[services]]` names is not in the image.
-    #[error("the image has no {path}, which {who} names")]
-    MissingProgram {
-        /// The path.
-        path: String,
-        /// The key of the definition.
-        who: &'static str,
-        /// Where it stands.
-        at: Location,
-    },
-    /// What files, links or variables of the definition name is not in the image.
-    #[error(
-        "the definition names what the image does not have:{}\n  install the package that has it, or mend the line",
-        missing.iter().map(|line| format!("\n  {line}")).collect::<String>()
-    )]
-    MissingNames {
-        /// A line for each: what names it, and what it names.
-        missing: Vec<String>,
-    },
-    /// The image's user, or a service's, is nobody.
-    #[error("the image has no user `{}`; declare it in [[users]], or install the package that makes it", name.value)]
-    MissingUser {
-        /// The name, and where it was written.
-        name: Located<String>,
+    /// What the definition names is not in the image: all of it.
+    #[error("{}", missing.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Missing {
+        /// Each of them, at least one.
+        missing: Vec<Missing>,
     },
     /// A repository or tag is none.
     #[error(transparent)]

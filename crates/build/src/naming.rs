@@ -8,6 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use kasmforge_spec::{Located, Location};
 use kasmforge_tree::{Tree, TreePath};
 
 use crate::content::path;
@@ -19,6 +20,44 @@ const ICONS: [&str; 2] = ["usr/share/icons", "usr/share/pixmaps"];
 const APPLICATIONS: [&str; 2] = ["usr/share/applications", "usr/local/share/applications"];
 const TIME_ZONES: &str = "usr/share/zoneinfo";
 const KEYBOARDS: &str = "usr/share/X11/xkb/symbols";
+
+/// Something a definition names and its image has not got.
+#[derive(Debug, thiserror::Error)]
+pub enum Missing {
+    /// What `[image]`, a service or a check runs, or where it runs.
+    #[error("the image has no {path}, which {who} names")]
+    Program {
+        /// A path, or a name that is looked for in `PATH`.
+        path: String,
+        /// The key of the definition.
+        who: &'static str,
+        /// Where it stands.
+        at: Location,
+    },
+    /// The image's user, or a service's, is nobody.
+    #[error("the image has no user `{}`; declare it in [[users]], or install the package that makes it", name.value)]
+    User {
+        /// The name, and where it was written.
+        name: Located<String>,
+    },
+    /// What the text of a file, a link or a variable names.
+    #[error("{line}")]
+    Name {
+        /// What names it, and what it names.
+        line: String,
+    },
+}
+
+impl Missing {
+    /// Where the definition names it, if it does so itself.
+    pub fn at(&self) -> Option<&Location> {
+        match self {
+            Self::Program { at, .. } => Some(at),
+            Self::User { name } => Some(&name.at),
+            Self::Name { .. } => None,
+        }
+    }
+}
 
 /// What a definition has, as far as it is judged here.
 #[derive(Debug, Default)]
