@@ -156,6 +156,19 @@ fn web(bench: &Bench) {
             .inside(&format!("curl -sk {user} {base}/vnc.html"))
             .contains("kasmforge/panel.js")
     );
+    assert!(
+        desktop
+            .inside(&format!("curl -sk {user} {base}/vnc.html"))
+            .contains("kasmforge_loads")
+    );
+
+    // A question that lacks the password leaves the connection open for the next.
+    assert_eq!(
+        desktop.inside(&format!(
+            "curl -sk -w '%{{http_code}} %{{num_connects}} ' {base}/ {base}/vnc.html"
+        )),
+        "401 1 401 0"
+    );
 
     desktop.inside("head -c 3000000 /dev/urandom >/tmp/sent; cp /tmp/sent ~/Downloads/'a b.bin'");
     for name in ["a.bin", "a (1).bin"] {

@@ -75,9 +75,23 @@ impl Browser {
         }
     }
 
-    /// Opens an address.
+    /// Opens an address, again while the machine's networks change: Chromium drops what it is asking then,
+    /// and other tests' containers come and go.
     pub(crate) fn visit(&self, url: &str) {
-        post(&format!("{}/url", self.session), &json!({ "url": url })).expect("the page opens");
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            let asked = post(&format!("{}/url", self.session), &json!({ "url": url }));
+            if asked.is_ok() && !self.is_cut_off() {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{url} opens: {asked:?}");
+            std::thread::sleep(Duration::from_millis(300));
+        }
+    }
+
+    /// Whether Chromium shows a page of its own that says why there is none.
+    fn is_cut_off(&self) -> bool {
+        self.script("return location.protocol") == json!("chrome-error:")
     }
 
     /// Shows pages as a screen of this width and height does, dark or light.
@@ -101,6 +115,10 @@ impl Browser {
     pub(crate) fn open(&self, url: &str) {
         self.visit(url);
         self.until("noVNC connects", |browser| {
+            // It is sent on to another page, which may be cut off, too.
+            if browser.is_cut_off() {
+                browser.visit(url);
+            }
             let script = "return document.documentElement.classList.contains('noVNC_connected')";
             browser.script(script) == json!(true)
         });
@@ -110,7 +128,11 @@ impl Browser {
     pub(crate) fn until(&self, what: &str, holds: impl Fn(&Self) -> bool) {
         let deadline = Instant::now() + Duration::from_secs(90);
         while !holds(self) {
-            assert!(Instant::now() < deadline, "in vain: {what}");
+            if Instant::now() >= deadline {
+                let page = "return [location.href, document.documentElement.className, \
+                            document.body.innerText.slice(0, 500)]";
+                panic!("in vain: {what}; the page: {}", self.script(page));
+            }
             std::thread::sleep(Duration::from_millis(300));
         }
     }

@@ -24,7 +24,6 @@ import urllib.parse
 from http import HTTPStatus
 
 from websockify import websocketproxy
-from websockify.auth_plugins import AuthenticationError
 
 from kasmforge_rfb import UnknownMessage, Watcher
 
@@ -40,6 +39,14 @@ SOUND = (
     "parec --format=s16le --rate=48000 --channels=2 --latency-msec=20 -d @DEFAULT_MONITOR@ | "
     "exec opusenc --quiet --raw --raw-rate 48000 --raw-chan 2 --bitrate 96 --max-delay 100 - -"
 )
+
+# noVNC connects again by itself only after it was connected once; whoever comes while the desktop is still
+# starting waits, too.
+LATER = """<script type="module">
+import UI from "./app/ui.js";
+UI.inhibitReconnect = false;
+</script>
+<script type="module" src="kasmforge/panel.js"></script>"""
 
 
 def enabled(name):
@@ -82,7 +89,8 @@ class Handler(websocketproxy.ProxyRequestHandler):
     watcher = None
     viewer = False
 
-    def auth_connection(self):
+    def authorized(self):
+        """Whether the request has a right name and password; if not it is answered."""
         given = self.headers.get("Authorization", "")
         scheme, _, encoded = given.partition(" ")
         try:
@@ -93,15 +101,26 @@ class Handler(websocketproxy.ProxyRequestHandler):
             name: hmac.compare_digest(offered, f"{name}:{secret(file)}".encode())
             for name, file in ((USER, "password"), (VIEWER, "viewer-password"))
         }
-        if scheme.lower() != "basic" or not any(right.values()):
-            error = AuthenticationError(
-                response_code=401,
-                response_msg="Unauthorized",
-                response_headers={"WWW-Authenticate": 'Basic realm="kasmforge", charset="UTF-8"'},
-            )
-            self.send_auth_error(error)
-            raise error
         self.viewer = right[VIEWER]
+        if scheme.lower() == "basic" and any(right.values()):
+            return True
+        if given:
+            self.log_message("a wrong name or password")
+        # A browser asks without a password first, and for each file if the address brought it: the
+        # connection is kept for its next try, unless more than a question is to come on it.
+        if self.command not in ("GET", "HEAD") or "Upgrade" in self.headers:
+            self.close_connection = True
+        self.send_response(HTTPStatus.UNAUTHORIZED)
+        self.send_header("WWW-Authenticate", 'Basic realm="kasmforge", charset="UTF-8"')
+        self.send_header("Content-Length", "0")
+        if self.close_connection:
+            self.send_header("Connection", "close")
+        self.end_headers()
+        return False
+
+    def handle_upgrade(self):
+        if self.authorized():
+            super().handle_upgrade()
 
     # ---- the desktop -------------------------------------------------------------------------
 
@@ -132,7 +151,8 @@ class Handler(websocketproxy.ProxyRequestHandler):
         return super().translate_path(path)
 
     def do_GET(self):
-        self.auth_connection()
+        if not self.authorized():
+            return None
         path = self.path.split("?", 1)[0]
         if path == "/kasmforge/files.json":
             return self.send_files()
@@ -145,13 +165,15 @@ class Handler(websocketproxy.ProxyRequestHandler):
         return super().do_GET()
 
     def do_HEAD(self):
-        self.auth_connection()
+        if not self.authorized():
+            return None
         if self.path.startswith("/Downloads") and (self.viewer or not enabled("DOWNLOADS")):
             return self.send_error(HTTPStatus.FORBIDDEN, "Downloads are switched off")
         return super().do_HEAD()
 
     def do_PUT(self):
-        self.auth_connection()
+        if not self.authorized():
+            return None
         name = urllib.parse.unquote(self.path.removeprefix("/Uploads/"))
         if not self.path.startswith("/Uploads/") or "/" in name or name in ("", ".", ".."):
             return self.send_error(HTTPStatus.NOT_FOUND, "PUT /Uploads/NAME")
@@ -209,11 +231,13 @@ class Handler(websocketproxy.ProxyRequestHandler):
                 os.killpg(source.pid, signal.SIGTERM)
 
     def send_page(self):
-        """noVNC's page, with a script of ours at its end: its own file stays Debian's."""
+        """noVNC's page, with scripts of ours at its ends: its own file stays Debian's."""
         with open(os.path.join(WEB, "vnc.html"), encoding="utf-8") as file:
             page = file.read()
-        script = '<script type="module" src="kasmforge/panel.js"></script>'
-        body = page.replace("</body>", f"{script}</body>", 1).encode()
+        # In the page itself: it is there for files that do not come.
+        with open(os.path.join(WEB, "kasmforge/loading.js"), encoding="utf-8") as file:
+            page = page.replace("<head>", f"<head><script>{file.read()}</script>", 1)
+        body = page.replace("</body>", f"{LATER}</body>", 1).encode()
         self.send_body(body, "text/html; charset=utf-8", HTTPStatus.OK)
 
     def send_json(self, value, status=HTTPStatus.OK):
