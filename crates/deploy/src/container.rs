@@ -1,7 +1,5 @@
 //! Questions to and small orders for containers.
 
-use bollard::container::LogOutput;
-use bollard::exec::{CreateExecOptions, StartExecResults};
 use bollard::models::{
     ContainerInspectResponse, ContainerStateStatusEnum, ContainerSummary, ContainerUpdateBody,
     NetworkConnectRequest, PortSummary, RestartPolicy, RestartPolicyNameEnum,
@@ -10,7 +8,7 @@ use bollard::query_parameters::{
     ContainerArchiveInfoOptionsBuilder, CreateContainerOptionsBuilder,
     DownloadFromContainerOptionsBuilder, InspectContainerOptions, ListContainersOptionsBuilder,
     LogsOptionsBuilder, RemoveContainerOptionsBuilder, RenameContainerOptionsBuilder,
-    StartContainerOptions, StopContainerOptionsBuilder, TopOptionsBuilder,
+    StartContainerOptions, StopContainerOptionsBuilder,
 };
 use futures_util::StreamExt as _;
 use std::time::Duration;
@@ -25,12 +23,6 @@ use crate::settings::Creation;
 const STOP: Duration = Duration::from_secs(600);
 /// A health log is read to at most this many bytes.
 const LOG_BYTES: usize = 1 << 20;
-
-/// What a command in a container did.
-pub(crate) struct Ran {
-    pub(crate) status: i64,
-    pub(crate) output: String,
-}
 
 /// A port of the host that is published or to be.
 pub(crate) struct HostPort<'a> {
@@ -199,72 +191,6 @@ impl Engine {
                 .map(drop);
         }
         self.ask("set the restart policy of", name, update)
-    }
-
-    /// Runs a command in a container, as the container's user.
-    pub(crate) fn run(&self, container: &str, command: &[String]) -> Result<Ran, Error> {
-        let (status, output) = self.collect(container, command, true)?;
-        Ok(Ran {
-            status,
-            output: String::from_utf8_lossy(&output).into_owned(),
-        })
-    }
-
-    /// What a command in a container writes to its standard output.
-    pub(crate) fn output(&self, container: &str, command: &[String]) -> Result<Vec<u8>, Error> {
-        Ok(self.collect(container, command, false)?.1)
-    }
-
-    fn collect(
-        &self,
-        container: &str,
-        command: &[String],
-        both: bool,
-    ) -> Result<(i64, Vec<u8>), Error> {
-        let asked = command.first().map_or(container, String::as_str);
-        self.wait(async {
-            let options = CreateExecOptions {
-                cmd: Some(command.to_vec()),
-                attach_stdout: Some(true),
-                attach_stderr: Some(both),
-                ..CreateExecOptions::default()
-            };
-            let exec = self.docker.create_exec(container, options).await?.id;
-            let mut output = Vec::new();
-            if let StartExecResults::Attached {
-                output: mut stream, ..
-            } = self.docker.start_exec(&exec, None).await?
-            {
-                while let Some(part) = stream.next().await {
-                    output.extend_from_slice(&LogOutput::into_bytes(part?));
-                }
-            }
-            let status = self
-                .docker
-                .inspect_exec(&exec)
-                .await?
-                .exit_code
-                .unwrap_or(-1);
-            Ok((status, output))
-        })
-        .map_err(|error| self.failed("run", asked, error))
-    }
-
-    /// The processes of a container: their short names and their command lines.
-    pub(crate) fn processes(&self, container: &str) -> Result<Vec<(String, String)>, Error> {
-        let options = TopOptionsBuilder::default()
-            .ps_args("-eo pid,comm,args")
-            .build();
-        let top = self.docker.top_processes(container, Some(options));
-        let top = self.ask("list the processes of", container, top)?;
-        let mut rows = top.processes.unwrap_or_default();
-        Ok(rows
-            .iter_mut()
-            .filter_map(|row| match row.as_mut_slice() {
-                [_, short, line, ..] => Some((std::mem::take(short), std::mem::take(line))),
-                _ => None,
-            })
-            .collect())
     }
 
     /// The last lines of a file in a container, running or not; none if there is no such file.

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use crate::container::is_running;
 use crate::desktop::Health;
 use crate::engine::{Engine, status};
-use crate::health::Address;
+use crate::http::Address;
 use crate::ledger::Step;
 use crate::{Error, Reference};
 

@@ -9,7 +9,7 @@ use futures_util::StreamExt as _;
 
 use crate::container::is_running;
 use crate::engine::Engine;
-use crate::health::{self, Address};
+use crate::http::{self, Address};
 use crate::settings::Creation;
 use crate::{Check, Error, Outcome};
 
@@ -273,7 +273,7 @@ impl Trial<'_> {
                 port: reach.port,
                 tls: true,
             };
-            health::get(&address, path, login).ok()
+            http::get(&address, path, login).ok()
         }))
     }
 

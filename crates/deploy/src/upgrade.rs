@@ -23,7 +23,7 @@ use crate::container::is_running;
 use crate::desktop::{Desktop, Health};
 use crate::engine::Engine;
 use crate::error::Reason;
-use crate::health::Address;
+use crate::http::Address;
 use crate::ledger::{GenerationRecord, Incoming, Journal, Ledger, Outgoing, Step};
 use crate::settings::{self, Record};
 

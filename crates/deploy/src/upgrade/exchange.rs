@@ -8,7 +8,8 @@ use crate::container::never;
 use crate::desktop::Health;
 use crate::engine::Engine;
 use crate::error::{Failure, Old, Reason};
-use crate::health::{Address, Healthy};
+use crate::health::Healthy;
+use crate::http::Address;
 use crate::ledger::{GenerationRecord, Journal, Ledger, Outgoing, Step};
 use crate::picture;
 

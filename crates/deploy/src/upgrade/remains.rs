@@ -1,6 +1,6 @@
 //! What stays behind in a container that is replaced.
 
-use bollard::models::{ChangeType, ContainerInspectResponse};
+use bollard::models::{ChangeType, ContainerInspectResponse, ContainerStateStatusEnum};
 
 use crate::desktop::Adoption;
 use crate::engine::Engine;
@@ -8,12 +8,27 @@ use crate::engine::Engine;
 /// How many of the files that are left behind are named.
 const NAMED_FILES: usize = 20;
 /// What changes in any running container and is of no worth to anybody.
-const PASSING: [&str; 7] = [
+const PASSING: [&str; 8] = [
     "/tmp",
     "/run",
     "/var/run",
     "/var/log",
     "/var/cache",
+    "/dev",
+    "/proc",
+    // Born with each container.
+    "/etc/machine-id",
+];
+
+/// What engines lay into a container when they create it, and mount there; not its own.
+const LAID_BY_ENGINE: [&str; 9] = [
+    "/.dockerenv",
+    "/etc/hostname",
+    "/etc/hosts",
+    "/etc/mtab",
+    "/etc/resolv.conf",
+    "/run/.containerenv",
+    "/sys",
     "/dev",
     "/proc",
 ];
@@ -33,23 +48,69 @@ impl Engine {
             .flatten()
             .filter_map(|mount| mount.destination.clone())
             .collect();
-        let changes = match self.wait(self.docker.container_changes(id)) {
-            Ok(changes) => changes.unwrap_or_default(),
-            Err(error) => {
-                tracing::debug!(%error, "the old container's changed files are not known");
-                return (Vec::new(), 0);
-            }
+        let changes = self.written_since_created(old);
+        let Some(changes) = changes.or_else(|| self.changes(id)) else {
+            return (Vec::new(), 0);
         };
         let taken = |path: &str| adopted.iter().any(|one| is_in(path, &one.path));
         let changes: Vec<_> = changes
             .into_iter()
-            .filter(|change| change.kind != ChangeType::_2 && !mounts.contains(&change.path))
-            .map(|change| change.path)
-            .filter(|path| !taken(path))
+            .filter(|path| !mounts.contains(path) && !taken(path))
             .collect();
         let files = left_behind(changes);
         let total = files.len();
         (files.into_iter().take(NAMED_FILES).collect(), total)
+    }
+
+    /// The paths of a container's own layer, as a program inside tells them; `None`: none could.
+    ///
+    /// What the image brought was last changed before the container was created, and whatever is
+    /// copied up into the container's layer is changed thereby. Asking for that takes a look at each
+    /// file; the engine compares two trees of files, which for a desktop takes seconds.
+    fn written_since_created(&self, container: &ContainerInspectResponse) -> Option<Vec<String>> {
+        let state = container.state.as_ref()?.status?;
+        if state != ContainerStateStatusEnum::RUNNING {
+            return None;
+        }
+        let id = container.id.as_deref()?;
+        let since = container.created.as_ref()?.to_string();
+        let words = "find / -mindepth 1 -xdev -newerct".split(' ');
+        let words: Vec<_> = words
+            .chain([&*since, "-print0"])
+            .map(str::to_owned)
+            .collect();
+        let (status, output) = self.output_for_root(id, &words).ok()?;
+        // 1: a file went away while it was looked at, or this `find` knows less; then it has not even
+        // found what the engine lays there.
+        if !(0..=1).contains(&status) || output.is_empty() {
+            return None;
+        }
+        let paths = output.split(|byte| *byte == 0);
+        let paths = paths.filter(|path| !path.is_empty());
+        let paths = paths.map(|path| String::from_utf8_lossy(path).into_owned());
+        Some(
+            paths
+                .filter(|path| !LAID_BY_ENGINE.contains(&path.as_str()))
+                .collect(),
+        )
+    }
+
+    /// The changed paths of a container's own layer, as the engine tells them.
+    fn changes(&self, id: &str) -> Option<Vec<String>> {
+        match self.wait(self.docker.container_changes(id)) {
+            Ok(changes) => Some(
+                changes
+                    .unwrap_or_default()
+                    .into_iter()
+                    .filter(|change| change.kind != ChangeType::_2)
+                    .map(|change| change.path)
+                    .collect(),
+            ),
+            Err(error) => {
+                tracing::debug!(%error, "the old container's changed files are not known");
+                None
+            }
+        }
     }
 }
 

@@ -348,3 +348,31 @@ fn what_could_not_come_back_is_refused_with_its_reason() {
         .to_string();
     assert!(words.contains("--rm"), "{words}");
 }
+
+#[test]
+fn the_images_own_check_is_asked_before_the_engine_asks_it() {
+    let (engine, folder, port) = (engine(), folder(), free_port());
+    let check = "test -e /ready || { echo it is not ready; exit 1; }";
+    let recipe = Recipe {
+        // The engine would ask for the first time in an hour.
+        config: json!({ "Healthcheck": {
+            "Test": ["CMD-SHELL", check], "Interval": 3_600_000_000_000_u64, "Timeout": 20_000_000_000_u64,
+        } }),
+        ..named("asked", "one")
+    };
+    let image = load(&engine, &recipe.write(folder.path()));
+    let (mut waited, mut passed) = (false, false);
+    engine
+        .upgrade(&desktop("asked", &image, port), &mut |event| match event {
+            UpgradeEvent::Waiting { waiting } => {
+                if !waited && waiting.iter().any(|one| one.ends_with("it is not ready")) {
+                    waited = true;
+                    run(&engine, "asked-kf-new", "touch /ready");
+                }
+            }
+            UpgradeEvent::Passed { check } => passed |= check == "the image's health check",
+            _ => {}
+        })
+        .expect("it is healthy");
+    assert!(waited && passed, "waited: {waited}, passed: {passed}");
+}
