@@ -364,11 +364,11 @@ fn the_images_own_check_is_asked_before_the_engine_asks_it() {
     let (mut waited, mut passed) = (false, false);
     engine
         .upgrade(&desktop("asked", &image, port), &mut |event| match event {
-            UpgradeEvent::Waiting { waiting } => {
-                if !waited && waiting.iter().any(|one| one.ends_with("it is not ready")) {
-                    waited = true;
-                    run(&engine, "asked-kf-new", "touch /ready");
-                }
+            UpgradeEvent::Waiting { waiting }
+                if !waited && waiting.iter().any(|one| one.ends_with("it is not ready")) =>
+            {
+                waited = true;
+                run(&engine, "asked-kf-new", "touch /ready");
             }
             UpgradeEvent::Passed { check } => passed |= check == "the image's health check",
             _ => {}
