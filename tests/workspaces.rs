@@ -49,8 +49,8 @@ const KIOSKS: [(&str, &[&str]); 11] = [
     ("inkscape", &[CONTROL, "n"]),
     // A new text.
     ("libreoffice", &[CONTROL, "n"]),
-    // A new connection.
-    ("remmina", &[CONTROL, "n"]),
+    // Preferences.
+    ("remmina", &[CONTROL, "p"]),
     ("terminal", &[CONTROL, SHIFT, "N"]),
     // The console of errors: mail needs an account.
     ("thunderbird", &[CONTROL, SHIFT, "J"]),
