@@ -11,7 +11,8 @@
 #               that gives the same image
 #   workspaces  each workspace of Debian alone is asked everything by `kasmforge checks` and opened in a
 #               real browser; screenshots and figures below target/test-output/workspaces
-#   kasmvnc     so is kasm-core, with KasmVNC's commands made here on top of TigerVNC
+#   kasmvnc     kasm-core and kasm-desktop are asked everything, too, with KasmVNC's commands made here on top
+#               of TigerVNC
 #   languages   Japanese, Chinese, Korean and Arabic have fonts in a desktop; a screenshot
 #   printing    a page that is printed in a running desktop becomes a PDF in its home
 #   apt         the resolver chooses what apt chooses: 250 requests each of two suites, without and with
@@ -100,7 +101,7 @@ copied() {
 
 kasmvnc() {
     copied kasmvnc
-    local port server status=0 digest
+    local port server status=0 digest name
     tests/kasmvnc/make-deb.sh "$work" || return 1
     digest=$(sha256sum "$work/kasmvncserver.deb" | cut -d' ' -f1)
     port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
@@ -108,8 +109,11 @@ kasmvnc() {
     server=$!
     sed -i "s|^url = .*|url = \"http://127.0.0.1:$port/kasmvncserver.deb\"|; s|^sha256 = .*|sha256 = \"$digest\"|" \
         "$work/kasmvnc/workspaces/modules/kasmvnc.toml"
-    "$kasmforge" -C "$work/kasmvnc" build kasm-core &&
-        "$kasmforge" -C "$work/kasmvnc" checks kasm-core || status=1
+    for name in kasm-core kasm-desktop; do
+        "$kasmforge" -C "$work/kasmvnc" build "$name" &&
+            "$kasmforge" -C "$work/kasmvnc" checks "$name" \
+                --screenshot "target/test-output/workspaces/$name.png" || status=1
+    done
     kill "$server"
     return $status
 }
