@@ -73,8 +73,11 @@ fn scripts_that_look_at_the_world_are_named() {
 #[test]
 fn what_comes_out_the_same_is_said_to() {
     let project = Project::new();
-    let packages = "[packages]\ninstall = [\"usr-is-merged\"]\n";
-    project.define("desktop", &(debian() + packages));
+    // With modules to compile: beside the scripts in the build, one after the other in the trial, which
+    // asks who wrote what.
+    let packages = "[packages]\ninstall = [\"python3-six\"]\n";
+    let slim = "[slim]\npython-bytecode = true\n";
+    project.define("desktop", &(debian() + packages + slim));
     let ran = project.run(&["verify", "--json"]);
     assert_eq!(ran.status, 0, "{ran:?}");
     let told: Value = serde_json::from_str(&ran.output).expect("JSON");

@@ -4,6 +4,7 @@
 //! says so. What the scripts did is read back from the upper, normalised, and kept as the
 //! difference to the unpacked tree. Its key is a function of the packages alone.
 
+mod bytecode;
 mod generate;
 mod outdated;
 
@@ -12,7 +13,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Sender;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use kasmforge_digest::StepKey;
 use kasmforge_sandbox::{Outcome, Owner, Root, Trial};
@@ -22,9 +23,10 @@ use kasmforge_tree::{Entry, FOLDER_TIME, Node, Tree, TreePath};
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
+use self::bytecode::Bytecode;
 use crate::content::{Pool, Writer};
 use crate::database;
-use crate::farm::{self, FarmError};
+use crate::farm::{self, Farm, FarmError};
 use crate::merge::{self, Collision};
 use crate::normalise::{self, Applied};
 use crate::script::{self, Failure, Follower, LAST_WORDS};
@@ -149,6 +151,12 @@ impl Merged {
     }
 }
 
+/// What scripts find.
+struct Laid {
+    farm: Farm,
+    bytecode: Bytecode,
+}
+
 /// What is configured, and on what.
 pub(crate) struct Stage<'a> {
     pub(crate) name: &'a str,
@@ -168,11 +176,12 @@ pub(crate) struct Stage<'a> {
 
 impl Stage<'_> {
     /// Configures the stage. `pool` holds the contents of everything unpacked and below, and gains
-    /// those made here.
+    /// those made here. `farm` is that of the stage below, if it was made, and becomes this one's.
     pub(crate) fn configure(
         &self,
         store: &Store,
         pool: &Pool,
+        farm: &mut Option<Farm>,
         observer: &dyn Observer,
     ) -> Result<Configured, ConfigureError> {
         let step = store.temporary_folder()?;
@@ -182,15 +191,31 @@ impl Stage<'_> {
             source,
         };
         let merged = self.merged()?;
+        let bytecode = Bytecode::of(
+            &merged.tree,
+            self.trial.attribute,
+            self.slim.python_bytecode,
+        );
         let generated = {
             let mut writer = Writer::new(step.path()).map_err(keep)?;
-            self.generate(&merged.lost, &mut writer, pool)
+            self.generate(&merged.lost, &bytecode, &mut writer, pool)
                 .map_err(keep)?
         };
         pool.add_fresh(step.path(), &generated);
         let mut merged = merged.with(&generated);
         self.forget_outdated(&mut merged);
-        let (configured, log) = self.run(store, merged, pool, step.path(), observer)?;
+        bytecode.set_aside(&mut merged);
+        let clock = Instant::now();
+        let below = match farm.take() {
+            Some(farm) => farm,
+            None => Farm::begin(store.temporary_folder()?),
+        };
+        let laid = Laid {
+            farm: below.grow(merged, pool)?,
+            bytecode,
+        };
+        tracing::debug!(seconds = clock.elapsed().as_secs_f64(), "planted");
+        let (configured, log) = self.run(store, &laid, pool, step.path(), observer)?;
         let text =
             serde_json::to_vec(&configured).map_err(|error| keep(io::Error::other(error)))?;
         fs::write(step.path().join("log"), log).map_err(keep)?;
@@ -200,6 +225,7 @@ impl Stage<'_> {
             store.remove_tree(&self.key)?;
         }
         pool.rename(&at, || store.keep_tree(step, &self.key))?;
+        *farm = Some(laid.farm);
         Ok(configured)
     }
 
@@ -244,26 +270,24 @@ impl Stage<'_> {
     fn run(
         &self,
         store: &Store,
-        merged: Tree,
+        laid: &Laid,
         pool: &Pool,
         step: &Path,
         observer: &dyn Observer,
     ) -> Result<(Configured, Vec<u8>), ConfigureError> {
+        let merged = laid.farm.tree();
         let room = store.temporary_folder()?;
-        let [lower, upper, work] = ["lower", "upper", "work"].map(|name| room.path().join(name));
+        let [upper, work] = ["upper", "work"].map(|name| room.path().join(name));
         let keep = |source| ConfigureError::Keep {
             path: room.path().into(),
             source,
         };
-        for folder in [&lower, &upper, &work] {
+        for folder in [&upper, &work] {
             fs::create_dir(folder).map_err(keep)?;
         }
-        let clock = std::time::Instant::now();
-        farm::plant(&merged, pool, &lower)?;
-        tracing::debug!(seconds = clock.elapsed().as_secs_f64(), "planted");
         let started = now();
-        let clock = std::time::Instant::now();
-        let (outcome, follower) = self.sandbox(&merged, [&lower, &upper, &work], observer)?;
+        let clock = Instant::now();
+        let (outcome, follower) = self.sandbox(laid, [&upper, &work], observer)?;
         if self.trial.attribute {
             let told: BTreeMap<String, &str> = outcome
                 .writers
@@ -274,7 +298,7 @@ impl Stage<'_> {
             fs::write(step.join(WRITERS), text).map_err(keep)?;
         }
         tracing::debug!(seconds = clock.elapsed().as_secs_f64(), "scripts ran");
-        let clock = std::time::Instant::now();
+        let clock = Instant::now();
         farm::open_folders(&upper).map_err(keep)?;
         let mut writer = Writer::new(step).map_err(keep)?;
         let reading = Reading {
@@ -298,7 +322,8 @@ impl Stage<'_> {
             .normalise(&mut tree, &read.layer, &mut writer)
             .map_err(keep)?;
         tree.remove(&path(POLICY_RC_D));
-        let layer = tree.since(&merged);
+        laid.bytecode.restore(&mut tree);
+        let layer = tree.since(merged);
         pool.add_fresh(step, &layer);
         refuse_private_keys(&layer, pool)?;
         let identities = outcome
@@ -331,11 +356,13 @@ impl Stage<'_> {
 
     fn sandbox(
         &self,
-        merged: &Tree,
-        [lower, upper, work]: [&Path; 3],
+        laid: &Laid,
+        [upper, work]: [&Path; 2],
         observer: &dyn Observer,
     ) -> Result<(Outcome, Follower), ConfigureError> {
-        let owners: Vec<Owner> = merged
+        let owners: Vec<Owner> = laid
+            .farm
+            .tree()
             .iter()
             .filter(|(_, entry)| (entry.uid, entry.gid) != (0, 0))
             .map(|(path, entry)| Owner {
@@ -344,9 +371,17 @@ impl Stage<'_> {
                 gid: entry.gid,
             })
             .collect();
-        let program = script::program(self.packages, self.debconf, self.epoch(), self.trial);
+        let wanted = script::Wanted {
+            packages: self.packages,
+            debconf: self.debconf,
+            epoch: self.epoch(),
+            trial: self.trial,
+            beside: laid.bytecode.driver(),
+        };
+        let program = script::program(&wanted);
         let mut follower = Follower::default();
         let mut done = 0;
+        let mut began = Instant::now();
         let mut output = |bytes: &[u8]| {
             follower.take(bytes, &mut |progress| {
                 if matches!(progress, script::Progress::Configure(_)) {
@@ -357,6 +392,8 @@ impl Stage<'_> {
                     script::Progress::Configure(package) => ("configuring", package),
                     script::Progress::Triggers(package) => ("triggers of", package),
                 };
+                tracing::debug!(ms = began.elapsed().as_millis(), "until {verb} {package}");
+                began = Instant::now();
                 observer.event(Event::Script {
                     stage: self.name,
                     verb,
@@ -365,7 +402,11 @@ impl Stage<'_> {
                 });
             });
         };
-        let root = Root { lower, upper, work };
+        let root = Root {
+            lower: laid.farm.path(),
+            upper,
+            work,
+        };
         let outcome = kasmforge_sandbox::run(&root, &owners, &program, &mut output)?;
         Ok((outcome, follower))
     }

@@ -103,29 +103,41 @@ impl<'a> Writer<'a> {
 
     /// Keeps the content of a reader; `shape` tells mode, time and owner. Gives the whole entry.
     pub(crate) fn keep(&mut self, mut content: impl Read, shape: Entry) -> io::Result<Entry> {
-        let unnamed = self.scratch.join("unnamed");
-        let mut file = File::create(&unnamed)?;
         let mut hasher = Hasher::new();
-        let mut size = 0;
-        loop {
-            let count = match content.read(&mut self.buffer) {
-                Ok(0) => break,
-                Ok(count) => count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(error),
-            };
-            hasher.update(&self.buffer[..count]);
-            file.write_all(&self.buffer[..count])?;
-            size += count as u64;
-        }
+        let mut filled = read_full(&mut content, &mut self.buffer)?;
+        hasher.update(&self.buffer[..filled]);
         let mut entry = shape;
-        entry.node = Node::File {
-            digest: hasher.finish(),
-            size,
-            link: None,
-        };
-        self.name(&file, &unnamed, &entry)?;
+        if filled < self.buffer.len() {
+            // Nearly all files are that small: they are written under their names at once.
+            entry.node = file(hasher.finish(), filled);
+            self.write(&self.buffer[..filled], &entry)?;
+            return Ok(entry);
+        }
+        let unnamed = self.scratch.join("unnamed");
+        let mut kept = File::create(&unnamed)?;
+        let mut size = 0;
+        while filled > 0 {
+            kept.write_all(&self.buffer[..filled])?;
+            size += filled;
+            filled = read_full(&mut content, &mut self.buffer)?;
+            hasher.update(&self.buffer[..filled]);
+        }
+        entry.node = file(hasher.finish(), size);
+        self.name(&kept, &unnamed, &entry)?;
         Ok(entry)
+    }
+
+    fn write(&self, bytes: &[u8], entry: &Entry) -> io::Result<()> {
+        let (key, _) = ContentKey::of(entry).expect("only regular files have content");
+        match File::create_new(self.folder.join(key.file_name())) {
+            Ok(mut file) => {
+                file.write_all(bytes)?;
+                dress(&file, &key)
+            }
+            // The same content looking the same: it is kept already.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Takes over a file of the same file system whose content is already known.
@@ -138,12 +150,40 @@ impl<'a> Writer<'a> {
 
     fn name(&self, file: &File, path: &Path, entry: &Entry) -> io::Result<()> {
         let (key, _) = ContentKey::of(entry).expect("only regular files have content");
-        // The owner must always be able to read, or packing could not.
-        file.set_permissions(Permissions::from_mode(key.mode | 0o400))?;
-        let time = SystemTime::UNIX_EPOCH + Duration::from_secs(key.mtime.max(0).unsigned_abs());
-        file.set_modified(time)?;
+        dress(file, &key)?;
         fs::rename(path, self.folder.join(key.file_name()))
     }
+}
+
+/// Gives a file the mode and the time of its key.
+fn dress(file: &File, key: &ContentKey) -> io::Result<()> {
+    // The owner must always be able to read, or packing could not.
+    file.set_permissions(Permissions::from_mode(key.mode | 0o400))?;
+    let time = SystemTime::UNIX_EPOCH + Duration::from_secs(key.mtime.max(0).unsigned_abs());
+    file.set_modified(time)
+}
+
+/// A regular file of so many bytes.
+fn file(digest: Digest, size: usize) -> Node {
+    Node::File {
+        digest,
+        size: size as u64,
+        link: None,
+    }
+}
+
+/// Reads until the buffer is full or the content ends; less than the buffer means it ended.
+fn read_full(content: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match content.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
 }
 
 /// Finds contents in the folders of finished steps. Shared by all threads of a build.
@@ -305,6 +345,12 @@ impl Pool {
             Some((Err(error), ..)) => return Err(error),
             None => {}
         }
+        self.copy(entry, at)
+    }
+
+    /// Puts a file of a tree at a path of the host as an inode of its own.
+    pub(crate) fn copy(&self, entry: &Entry, at: &Path) -> io::Result<()> {
+        let (key, size) = ContentKey::of(entry).expect("only regular files are placed");
         let (mut content, _) = self.open_digest(&key.digest)?;
         let mut file = File::create_new(at)?;
         io::copy(&mut content, &mut file)?;

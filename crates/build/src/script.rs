@@ -18,13 +18,19 @@ const HOST_NAME: &str = "kasmforge";
 /// Where PATH leads, as dpkg itself sets it.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// What is to run for a stage.
+pub(crate) struct Wanted<'a> {
+    /// Its packages, in canonical order.
+    pub(crate) packages: &'a [&'a Package],
+    pub(crate) debconf: &'a [Debconf],
+    pub(crate) epoch: i64,
+    pub(crate) trial: Trial,
+    /// What goes on beside the scripts: what begins it, and what waits for its end.
+    pub(crate) beside: Option<(String, &'static str)>,
+}
+
 /// What runs in the sandbox for a stage.
-pub(crate) fn program(
-    packages: &[&Package],
-    debconf: &[Debconf],
-    epoch: i64,
-    trial: Trial,
-) -> Program {
+pub(crate) fn program(wanted: &Wanted<'_>) -> Program {
     let text = |value: &str| OsString::from(value);
     let environment = [
         ("PATH", PATH),
@@ -40,23 +46,24 @@ pub(crate) fn program(
         ("DPKG_COLORS", "never"),
         ("PERL_HASH_SEED", "0"),
         ("PYTHONHASHSEED", "0"),
-        ("SOURCE_DATE_EPOCH", &epoch.to_string()),
+        // What an interpreter happens to load is no reason to keep it.
+        ("PYTHONDONTWRITEBYTECODE", "1"),
+        ("SOURCE_DATE_EPOCH", &wanted.epoch.to_string()),
     ]
     .map(|(name, value)| (text(name), text(value)));
     Program {
-        argv: vec![
-            text("/bin/sh"),
-            text("-c"),
-            OsString::from(driver(packages, debconf)),
-        ],
+        argv: vec![text("/bin/sh"), text("-c"), OsString::from(driver(wanted))],
         environment: environment.to_vec(),
         directory: "/".into(),
         host_name: HOST_NAME.into(),
-        trial,
+        trial: wanted.trial,
     }
 }
 
-fn driver(packages: &[&Package], debconf: &[Debconf]) -> String {
+fn driver(wanted: &Wanted<'_>) -> String {
+    let Wanted {
+        packages, debconf, ..
+    } = *wanted;
     let mut text = String::from("umask 022\n");
     if !debconf.is_empty() {
         text.push_str("debconf-set-selections <<'KASMFORGE'\n");
@@ -72,6 +79,9 @@ fn driver(packages: &[&Package], debconf: &[Debconf]) -> String {
         text.push_str("KASMFORGE\n");
         text.push_str(&after("debconf", "debconf-set-selections"));
     }
+    if let Some((begin, _)) = &wanted.beside {
+        text.push_str(begin);
+    }
     // base-passwd's makes the accounts that all others may need (it is pre-depended on by none).
     let mut ordered: Vec<&Package> = packages.to_vec();
     ordered.sort_by_key(|package| package.name != "base-passwd");
@@ -82,6 +92,9 @@ fn driver(packages: &[&Package], debconf: &[Debconf]) -> String {
     }
     text.push_str("dpkg --force-confold --configure -a\n");
     text.push_str(&after("configure", "dpkg --configure -a"));
+    if let Some((_, end)) = wanted.beside {
+        text.push_str(end);
+    }
     text
 }
 
@@ -279,6 +292,9 @@ impl Follower {
             let (_, status) = rest.rsplit_once(' ').unwrap_or((rest, "?"));
             let what = format!("the definition's answers were refused (status {status})");
             self.fail("debconf", what);
+        } else if let Some(rest) = mark.strip_prefix("failed bytecode ") {
+            let (package, _) = rest.rsplit_once(' ').unwrap_or((rest, "?"));
+            self.fail(package, "its Python modules could not be compiled".into());
         }
     }
 
@@ -377,5 +393,19 @@ mod tests {
         assert!(failures[0].what.ends_with("returned error exit status 7"));
         assert_eq!(failures[0].words, ["some words"]);
         assert!(!follower.tail(3).contains('\u{1}'));
+    }
+
+    #[test]
+    fn modules_that_cannot_be_compiled_fail_their_package() {
+        let mut follower = Follower::default();
+        let output = "Setting up last (1) ...\n  File \"/usr/lib/python3/dist-packages/a.py\"\n\
+                      SyntaxError: invalid syntax\n\u{1}kasmforge failed bytecode python3-a 1\n";
+        follower.take(output.as_bytes(), &mut |_| {});
+        let failures = follower.failures();
+        assert_eq!(failures[0].package, "python3-a");
+        assert_eq!(
+            failures[0].words.last().expect("words"),
+            "SyntaxError: invalid syntax"
+        );
     }
 }

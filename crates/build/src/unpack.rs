@@ -142,7 +142,8 @@ fn read(deb: &Path, digest: &Digest, step: &Path) -> Result<Package, UnpackError
     })?;
     let mut reader = HashingReader::new(BufReader::with_capacity(256 << 10, file));
     let mut writer = Writer::new(step).map_err(failed)?;
-    let archive = DebReader::open(&mut reader)?;
+    // The digest of the whole is compared below.
+    let archive = DebReader::open(&mut reader)?.without_sums();
     let mut data = Data {
         summed: Summed::of(archive.control()),
         ..Data::default()

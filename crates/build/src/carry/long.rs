@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use super::{Carrying, Ground, Kind, Packed, Slot, of_kind};
 use crate::configure::{Configured, Stage};
 use crate::content::{Pool, Writer};
+use crate::farm::Farm;
 use crate::finish::FinishError;
 use crate::former::Former;
 use crate::pack::{Archive, Packing};
@@ -23,6 +24,20 @@ use crate::{BuildError, Event, layering, parallel};
 impl Carrying<'_> {
     /// The long way.
     pub(crate) fn wholly(&self, plan: Plan, lock: &mut Lock) -> Result<Built, BuildError> {
+        thread::scope(|scope| {
+            let (dispose, rooms) = mpsc::channel::<TempDir>();
+            // Removing what stood for the scripts takes a while, and nothing has to wait for it.
+            scope.spawn(move || rooms.into_iter().for_each(drop));
+            self.unpacked_and_packed(plan, lock, &dispose)
+        })
+    }
+
+    fn unpacked_and_packed(
+        &self,
+        plan: Plan,
+        lock: &mut Lock,
+        dispose: &mpsc::Sender<TempDir>,
+    ) -> Result<Built, BuildError> {
         let former = Former::find(self.store);
         let pool = Pool::default();
         let ground = Ground::new(self.store)?;
@@ -73,11 +88,7 @@ impl Carrying<'_> {
                 drop(packings);
                 Ok((archive, trees))
             });
-            let (dispose, rooms) = mpsc::channel::<TempDir>();
-            // Removing a stage's farm takes a while, and nobody has to wait for it.
-            scope.spawn(move || rooms.into_iter().for_each(drop));
-            let configured = self.configure(&plan, &unpacking, &pool, &dispose);
-            drop(dispose);
+            let configured = self.configure(&plan, &unpacking, &pool, dispose);
             if configured.is_err() {
                 stop.store(true, Ordering::Relaxed);
                 unpacking.stop(None);
@@ -183,6 +194,7 @@ impl Carrying<'_> {
     ) -> Result<Vec<Configured>, Halt> {
         let mut configured: Vec<Configured> = Vec::new();
         let mut before: Vec<&Package> = Vec::new();
+        let mut farm: Option<Farm> = None;
         for (index, planned) in plan.stages.iter().enumerate() {
             let spec = &self.workspace().stages[index];
             let found = Configured::find(self.store, &planned.configure.key, pool);
@@ -210,7 +222,7 @@ impl Carrying<'_> {
                     trial: self.request.trial,
                     dispose,
                 };
-                let done = stage.configure(self.store, pool, self.observer);
+                let done = stage.configure(self.store, pool, &mut farm, self.observer);
                 done.map_err(|source| BuildError::Configure {
                     stage: planned.name.clone(),
                     source,
@@ -218,6 +230,10 @@ impl Carrying<'_> {
             };
             before.extend(packages);
             configured.push(done);
+        }
+        if let Some(farm) = farm {
+            // If nobody takes it, it is removed here.
+            drop(dispose.send(farm.into_room()));
         }
         Ok(configured)
     }

@@ -5,6 +5,7 @@ use std::io;
 
 use kasmforge_tree::{Entry, Node, Tree, TreePath};
 
+use super::bytecode::Bytecode;
 use super::{Lost, POLICY_RC_D, Stage, path};
 use crate::content::{Pool, Writer};
 use crate::database::{self, Triggers};
@@ -16,6 +17,7 @@ impl Stage<'_> {
     pub(super) fn generate(
         &self,
         lost: &Lost,
+        bytecode: &Bytecode,
         writer: &mut Writer<'_>,
         pool: &Pool,
     ) -> io::Result<Tree> {
@@ -71,6 +73,10 @@ impl Stage<'_> {
             put(slim::DPKG_CONFIGURATION, 0o644, &rules)?;
         }
         put(POLICY_RC_D, 0o755, "#!/bin/sh\nexit 101\n")?;
+        for (at, text, shape) in bytecode.substitutes() {
+            let entry = writer.keep(text.as_bytes(), shape)?;
+            tree.insert(at, entry);
+        }
         for package in self.packages {
             let lost = lost.get(&package.stem).map_or(&[][..], Vec::as_slice);
             self.slim_database(package, lost, epoch, writer, pool, &mut tree)?;

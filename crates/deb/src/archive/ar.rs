@@ -4,9 +4,9 @@ use std::io::{self, Read};
 
 use flate2::read::MultiGzDecoder;
 use liblzma::read::XzDecoder;
-use liblzma::stream::{CONCATENATED, Stream};
+use liblzma::stream::{CONCATENATED, IGNORE_CHECK, Stream};
 
-use super::DebError;
+use super::{DebError, Sums};
 
 /// What every `ar` archive begins with.
 const MAGIC: &[u8; 8] = b"!<arch>\n";
@@ -169,6 +169,7 @@ const MAX_XZ_MEMORY: u64 = 256 << 20;
 /// Chooses the decoder of a tar member by the member's name.
 pub(super) fn decoder<'m, R: Read>(
     member: &'m mut Member<'_, R>,
+    sums: Sums,
 ) -> Result<Box<dyn Read + 'm>, DebError> {
     let damaged = |member: &str, source: io::Error| DebError::Damaged {
         member: member.to_owned(),
@@ -183,7 +184,11 @@ pub(super) fn decoder<'m, R: Read>(
         Some("") => Box::new(member),
         Some(".gz") => Box::new(MultiGzDecoder::new(member)),
         Some(".xz") => {
-            let stream = Stream::new_stream_decoder(MAX_XZ_MEMORY, CONCATENATED)
+            let flags = match sums {
+                Sums::Checked => CONCATENATED,
+                Sums::Ignored => CONCATENATED | IGNORE_CHECK,
+            };
+            let stream = Stream::new_stream_decoder(MAX_XZ_MEMORY, flags)
                 .map_err(|source| damaged(&member.header.name, source.into()))?;
             Box::new(XzDecoder::new_stream(member, stream))
         }
