@@ -336,7 +336,15 @@ fn survives_its_server(project: &Project, browser: &Browser, page: &str) {
     assert_eq!(String::from_utf8_lossy(&restarts.stdout).trim(), "0");
     let told = project.inside("cat /tmp/container-health.log");
     assert!(told.contains("display"), "the death is told: {told}");
-    browser.open(page);
+    // Whoever comes while there is no server is let in when there is one.
+    let service = "/tmp/kasmforge/services/display";
+    project.inside(&format!("s6-svc -wD -d {service}"));
+    browser.visit(page);
+    browser.until("noVNC tries again", |browser| {
+        let script = "return document.documentElement.classList.contains('noVNC_reconnecting')";
+        browser.script(script) == serde_json::json!(true)
+    });
+    project.inside(&format!("s6-svc -u {service}"));
     browser.until("the desktop is back", drawn);
     browser.keep(&shot("after-the-server-died.png"));
 }

@@ -4,3 +4,4 @@ pref("datareporting.policy.dataSubmissionPolicyBypassNotification", true);
 pref("mail.rights.version", 1);
 pref("mail.shell.checkDefaultClient", false);
 pref("mailnews.start_page.enabled", false);
+pref("mailnews.start_page.override_url", "");
