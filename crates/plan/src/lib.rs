@@ -287,9 +287,11 @@ fn slim_text(slim: &Slim) -> String {
         manuals,
         locales,
         python_bytecode,
+        tests,
+        hardware_database,
     } = slim;
     let locales = locales
         .as_ref()
         .map_or_else(|| "all".to_owned(), |kept| kept.join(","));
-    format!("{documentation} {manuals} {locales} {python_bytecode}")
+    format!("{documentation} {manuals} {locales} {python_bytecode} {tests} {hardware_database}")
 }

@@ -134,6 +134,8 @@ fn slim(raw: &RawSlim) -> Slim {
         manuals: kept(&raw.manuals),
         locales: locales.filter(|locales| !locales.iter().any(|locale| locale == "*")),
         python_bytecode: kept(&raw.python_bytecode),
+        tests: kept(&raw.tests),
+        hardware_database: kept(&raw.hardware_database),
     }
 }
 

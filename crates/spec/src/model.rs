@@ -340,7 +340,7 @@ pub enum Ready {
 /// What is left out of packages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Slim {
-    /// Keeps `/usr/share/doc` (copyright files are always kept).
+    /// Keeps `/usr/share/doc` (copyright files are always kept) and `/usr/share/help`.
     pub documentation: bool,
     /// Keeps manual and info pages.
     pub manuals: bool,
@@ -348,6 +348,10 @@ pub struct Slim {
     pub locales: Option<Vec<String>>,
     /// Keeps compiled Python.
     pub python_bytecode: bool,
+    /// Keeps the tests that Python's modules bring of themselves.
+    pub tests: bool,
+    /// Keeps udev's database of hardware, which nothing reads where udev does not run.
+    pub hardware_database: bool,
 }
 
 /// The image's configuration.

@@ -248,7 +248,7 @@ table! {
 table! {
     /// What is left out of packages. Nothing, if nothing is said.
     RawSlim {
-        /// Keeps /usr/share/doc; copyright files are always kept.
+        /// Keeps /usr/share/doc and /usr/share/help; copyright files are always kept.
         documentation: Located<bool>,
         /// Keeps manual and info pages.
         manuals: Located<bool>,
@@ -256,6 +256,10 @@ table! {
         locales: Located<Locales>,
         /// Keeps compiled Python.
         python_bytecode: Located<bool>,
+        /// Keeps the tests that Python's modules bring of themselves.
+        tests: Located<bool>,
+        /// Keeps udev's database of hardware, which nothing reads where udev does not run.
+        hardware_database: Located<bool>,
     }
 }
 

@@ -40,7 +40,7 @@ fn it_names_every_key_and_nothing_else() {
         sources-in-image backports foreign-architectures pin packages version never priority archives uri keyring signed-by certificates trusted install remove recommends deb debconf url \
         sha256 package question type value target source text extract symlink directory owner \
         group mode uid gid home shell groups command user after restart ready port socket file \
-        documentation manuals locales python-bytecode repository tags working-directory entrypoint \
+        documentation manuals locales python-bytecode tests hardware-database repository tags working-directory entrypoint \
         environment ports volumes labels healthcheck stop-signal interval timeout start-period \
         retries budget container shm-size memory health-timeout desktop-port keep home-volume \
         picture friendly-name \
