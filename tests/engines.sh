@@ -5,12 +5,14 @@
 #
 #   tests/engines.sh [newer|podman|ssh|containerd]...
 #
-# newer:      KASMFORGE_TEST_DOCKERD is a folder with a `dockerd` of version 25 or newer.
+# newer:      needs mmdebstrap: the engine is Debian trixie's, in a root of its own. Or
+#             KASMFORGE_TEST_DOCKERD is a folder with a `dockerd` that has the containerd store.
 # podman:     needs Debian's podman.
 # ssh:        needs openssh-server and the docker command.
 # containerd: needs containerd with ctr, and a workspace that has been built.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+kasmforge=${KASMFORGE:-target/release/kasmforge}
 work=$(mktemp -d)
 started=()
 finish() {
@@ -23,8 +25,32 @@ tests=$(cargo test --workspace --test engine --no-run --message-format json 2>/d
     sed -n 's/.*"executable":"\([^"]*\/engine-[0-9a-f]*\)".*/\1/p' | tail -1)
 until_there() { for _ in $(seq 100); do [ -S "$1" ] && return; sleep 0.1; done; echo "$1 did not come" >&2; return 1; }
 
+# A folder whose `dockerd` is trixie's. The tests start it in a mount namespace of its own, where it gets
+# its own root: a mount point, or the engine could not make one of a container's.
+trixie() {
+    local mirror=${KASMFORGE_MIRROR:-} root=$work/trixie
+    [ -n "$mirror" ] || mirror=$(apt-get indextargets --format '$(REPO_URI) $(COMPONENT)' |
+        awk '$2 == "main" && /\/debian\// {print $1; exit}')
+    mmdebstrap --quiet --mode=root --variant=apt --include=docker.io,iproute2 \
+        --aptopt='APT::Install-Recommends "false"' trixie "$root" "deb $mirror trixie main"
+    mkdir -p "$root/old" "$work/dockerd"
+    cat >"$work/dockerd/dockerd" <<EOF
+#!/bin/sh
+mount --bind $root $root
+for folder in proc sys dev tmp var/tmp run; do
+    mkdir -p $root/\$folder
+    mount --rbind /\$folder $root/\$folder
+done
+cd $root && pivot_root . old && exec chroot . sh -c 'umount -l /old
+    exec /usr/sbin/dockerd --feature containerd-snapshotter=true "\$@"' dockerd "\$@"
+EOF
+    chmod +x "$work/dockerd/dockerd"
+    KASMFORGE_TEST_DOCKERD=$work/dockerd
+}
+
 newer() {
-    PATH=$KASMFORGE_TEST_DOCKERD:$PATH KF_FLAGS="--feature containerd-snapshotter=true" "$tests" --test-threads=2
+    [ -n "${KASMFORGE_TEST_DOCKERD:-}" ] || trixie
+    PATH=$KASMFORGE_TEST_DOCKERD:$PATH "$tests" --test-threads=2
 }
 
 podman() {
@@ -81,8 +107,9 @@ containerd() {
     started+=($!)
     until_there "$work/containerd.sock"
     host="containerd://$work/containerd.sock?tests"
-    cargo run --quiet -- load --host "$host"
-    cargo run --quiet -- load --host "$host" | grep 'already'
+    [ -x "$kasmforge" ] || cargo build --release --quiet
+    "$kasmforge" load --host "$host"
+    "$kasmforge" load --host "$host" | grep 'already'
     ctr --address "$work/containerd.sock" --namespace tests images check
 }
 

@@ -18,13 +18,15 @@
 #   apt         the resolver chooses what apt chooses: 250 requests each of two suites, without and with
 #               Recommends, and 100 that are likely to be refused; what is different is printed (COUNT
 #               and SEED make other requests)
+#   engines     load, upgrade and every fault of one hold with a newer engine and its containerd store, an
+#               engine behind ssh, Podman's service (images), and a containerd alone (tests/engines.sh)
 #   foreign     an image with packages of i386 and of backports beside the others: dpkg finds nothing to
 #               complain of in it, and its programs of both architectures run
 #   fuzz        two hundred thousand mutations for each fuzz target, from another seed each day
 #
-# Needs root, a mirror of Debian, python3, for `servers` mmdebstrap, and for `kasmvnc`,
-# `languages` and `printing` a Docker engine at DOCKER_HOST or where Docker has it. Prints what it did; the exit
-# status is the number of proofs that failed.
+# Needs root, a mirror of Debian, python3, for `servers` mmdebstrap, for `engines` what tests/engines.sh
+# names, and for `kasmvnc`, `languages` and `printing` a Docker engine at DOCKER_HOST or where Docker has
+# it. Prints what it did; the exit status is the number of proofs that failed.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 kasmforge=${KASMFORGE:-target/release/kasmforge}
@@ -212,16 +214,20 @@ print(*[layer["digest"][7:] for layer in manifest["layers"]])') || return 1
         chroot "$root" dpkg-query --show --showformat '${Package} ${Version}\n' yt-dlp | grep bpo
 }
 
+engines() {
+    "$kasmforge" build core >/dev/null && KASMFORGE=$kasmforge tests/engines.sh
+}
+
 fuzz() {
     KASMFORGE_FUZZ_RUNS=200000 KASMFORGE_FUZZ_SEED="$(date +%Y%m%d)" \
         cargo test --release --test fuzz
 }
 
 failed=0
-[ $# -gt 0 ] || set -- verify verify-700 servers kills workspaces kasmvnc languages printing apt foreign fuzz
+[ $# -gt 0 ] || set -- verify verify-700 servers kills workspaces kasmvnc languages printing apt engines foreign fuzz
 for name in "$@"; do
     case $name in
-    verify | verify-700 | servers | kills | workspaces | kasmvnc | languages | printing | apt | foreign | fuzz) ;;
+    verify | verify-700 | servers | kills | workspaces | kasmvnc | languages | printing | apt | engines | foreign | fuzz) ;;
     *) echo "there is no proof called $name" >&2; exit 2 ;;
     esac
     echo "== $name"
