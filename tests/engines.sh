@@ -31,9 +31,10 @@ trixie() {
     local mirror=${KASMFORGE_MIRROR:-} root=$work/trixie
     [ -n "$mirror" ] || mirror=$(apt-get indextargets --format '$(REPO_URI) $(COMPONENT)' |
         awk '$2 == "main" && /\/debian\// {print $1; exit}')
-    mmdebstrap --quiet --mode=root --variant=apt --include=docker.io,iproute2 \
+    mmdebstrap --quiet --mode=root --variant=apt --include=docker.io,iproute2,mount,procps \
         --aptopt='APT::Install-Recommends "false"' trixie "$root" "deb $mirror trixie main"
-    mkdir -p "$root/old" "$work/dockerd"
+    mkdir -p "$root/old" "$root/etc/docker" "$work/dockerd"
+    echo '{"features": {"containerd-snapshotter": true}}' >"$root/etc/docker/daemon.json"
     cat >"$work/dockerd/dockerd" <<EOF
 #!/bin/sh
 mount --bind $root $root
@@ -42,7 +43,7 @@ for folder in proc sys dev tmp var/tmp run; do
     mount --rbind /\$folder $root/\$folder
 done
 cd $root && pivot_root . old && exec chroot . sh -c 'umount -l /old
-    exec /usr/sbin/dockerd --feature containerd-snapshotter=true "\$@"' dockerd "\$@"
+    exec /usr/sbin/dockerd "\$@"' dockerd "\$@"
 EOF
     chmod +x "$work/dockerd/dockerd"
     KASMFORGE_TEST_DOCKERD=$work/dockerd

@@ -87,6 +87,23 @@ pub(crate) struct Writer<'a> {
     folder: PathBuf,
     scratch: &'a Path,
     buffer: Vec<u8>,
+    /// Contents that will be written if it turns out that somebody wants them.
+    promised: BTreeMap<ContentKey, Promise>,
+}
+
+/// Where a content is that may have to be written.
+pub(crate) enum Promise {
+    /// In a file of the host, which must still be what it was.
+    Host(PathBuf),
+    /// Here.
+    Bytes(Vec<u8>),
+}
+
+/// A content that was promised and could not be written.
+pub(crate) enum Broken {
+    /// The file has another content by now.
+    Changed(PathBuf, Digest),
+    Failed(io::Error),
 }
 
 impl<'a> Writer<'a> {
@@ -98,7 +115,55 @@ impl<'a> Writer<'a> {
             folder,
             scratch: step,
             buffer: vec![0; 128 << 10],
+            promised: BTreeMap::new(),
         })
+    }
+
+    /// Gives the entry of a content that is written only if [`Writer::fulfil`] is told of it. Of what a
+    /// definition lays into an image most is in a layer that is there.
+    pub(crate) fn promise(
+        &mut self,
+        content: Promise,
+        digest: Digest,
+        size: u64,
+        shape: Entry,
+    ) -> Entry {
+        let mut entry = shape;
+        entry.node = Node::File {
+            digest,
+            size,
+            link: None,
+        };
+        let (key, _) = ContentKey::of(&entry).expect("it has just been made a file");
+        self.promised.entry(key).or_insert(content);
+        entry
+    }
+
+    /// Writes the content of an entry if it was promised and is not written yet.
+    pub(crate) fn fulfil(&mut self, entry: &Entry) -> Result<(), Broken> {
+        let Some((key, _)) = ContentKey::of(entry) else {
+            return Ok(());
+        };
+        let Some(promise) = self.promised.remove(&key) else {
+            return Ok(());
+        };
+        let shape = Entry {
+            node: Node::Directory,
+            ..entry.clone()
+        };
+        match promise {
+            Promise::Bytes(bytes) => {
+                self.keep(bytes.as_slice(), shape).map_err(Broken::Failed)?;
+            }
+            Promise::Host(path) => {
+                let file = File::open(&path).map_err(Broken::Failed)?;
+                let kept = self.keep(file, shape).map_err(Broken::Failed)?;
+                if ContentKey::of(&kept).is_none_or(|(kept, _)| kept != key) {
+                    return Err(Broken::Changed(path, key.digest));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Keeps the content of a reader; `shape` tells mode, time and owner. Gives the whole entry.

@@ -40,10 +40,12 @@ pub(crate) struct DefinedFile {
 pub(crate) enum DefinedContent {
     Folder,
     Symlink(Vec<u8>),
-    /// A file of the host, with the digest it had when it was looked at.
+    /// A file of the host, with the digest and the size it had when it was looked at. A download's size
+    /// is not known: it may be yet to come.
     Host {
         path: PathBuf,
         digest: Digest,
+        size: Option<u64>,
     },
     Bytes(Vec<u8>),
 }
@@ -157,7 +159,11 @@ impl Definition {
                         extracted(&folder, &tree, &target, &mut add);
                     } else {
                         let path = store.blob_path(&digest);
-                        let content = DefinedContent::Host { path, digest };
+                        let content = DefinedContent::Host {
+                            path,
+                            digest,
+                            size: None,
+                        };
                         add(target, content, file.mode.unwrap_or(0o644));
                     }
                 }
@@ -234,11 +240,12 @@ fn extracted(
         let content = match &entry.node {
             Node::Directory => DefinedContent::Folder,
             Node::Symlink(to) => DefinedContent::Symlink(to.to_vec()),
-            Node::File { digest, .. } => {
+            Node::File { digest, size, .. } => {
                 let path = pool.path(digest).expect("it was added above");
                 DefinedContent::Host {
                     path,
                     digest: *digest,
+                    size: Some(*size),
                 }
             }
             _ => continue,
@@ -288,13 +295,14 @@ fn walk(
         } else if kind.is_file() {
             let file = fs::File::open(at).map_err(failed)?;
             let executable = file.metadata().map_err(failed)?.permissions().mode() & 0o100 != 0;
-            let (digest, _) = Digest::of_reader(file).map_err(failed)?;
+            let (digest, size) = Digest::of_reader(file).map_err(failed)?;
             let mode = mode.unwrap_or(if executable { 0o755 } else { 0o644 });
             add(
                 target,
                 DefinedContent::Host {
                     path: at.into(),
                     digest,
+                    size: Some(size),
                 },
                 mode,
             );

@@ -11,7 +11,7 @@ use kasmforge_tree::{Entry, FOLDER_TIME, InvalidPath, Node, Tree, TreePath};
 
 use crate::accounts::{self, Accounts, NewUser};
 use crate::configure::Configured;
-use crate::content::{Pool, Writer};
+use crate::content::{Broken, Pool, Promise, Writer};
 use crate::definition::{DefinedContent, DefinedFile, Definition};
 
 /// A definition that does not fit its packages.
@@ -137,6 +137,17 @@ pub(crate) fn finish(
     Ok(finishing.tree)
 }
 
+/// Writes the content of an entry, if it is the definition's and is not written yet.
+pub(crate) fn fulfil(entry: &Entry, writer: &mut Writer<'_>) -> Result<(), FinishError> {
+    writer.fulfil(entry).map_err(|broken| match broken {
+        Broken::Changed(path, digest) => FinishError::Changed { path, digest },
+        Broken::Failed(source) => FinishError::Keep {
+            target: "what the definition lays into the image".into(),
+            source,
+        },
+    })
+}
+
 struct Finishing<'a, 'b> {
     tree: Tree,
     epoch: i64,
@@ -202,10 +213,6 @@ impl Finishing<'_, '_> {
             kind: "group",
         })?;
         let at = self.place(&file.target)?;
-        let keep = |source| FinishError::Keep {
-            target: file.target.clone(),
-            source,
-        };
         // A fixed time: files are named by their bytes, and their host's times are chance.
         let shape = Entry::new(file.mode, FOLDER_TIME, Node::Directory).owned(uid, gid);
         let entry = match &file.content {
@@ -216,9 +223,19 @@ impl Finishing<'_, '_> {
             }
             .owned(uid, gid),
             DefinedContent::Bytes(bytes) => {
-                self.writer.keep(bytes.as_slice(), shape).map_err(keep)?
+                let (digest, size) = (Digest::of(bytes), bytes.len() as u64);
+                let content = Promise::Bytes(bytes.clone());
+                self.writer.promise(content, digest, size, shape)
             }
-            DefinedContent::Host { path, digest } => self.host(path, digest, shape, keep)?,
+            DefinedContent::Host {
+                path,
+                digest,
+                size: Some(size),
+            } => {
+                let content = Promise::Host(path.clone());
+                self.writer.promise(content, *digest, *size, shape)
+            }
+            DefinedContent::Host { path, digest, .. } => self.download(path, digest, shape)?,
         };
         let was_folder = self.tree.get(&at).is_some_and(Entry::is_folder);
         if was_folder && !entry.is_folder() {
@@ -231,19 +248,22 @@ impl Finishing<'_, '_> {
         Ok(())
     }
 
-    fn host(
+    fn download(
         &mut self,
-        host: &Path,
+        path: &Path,
         digest: &Digest,
         shape: Entry,
-        keep: impl Fn(io::Error) -> FinishError,
     ) -> Result<Entry, FinishError> {
-        let file = std::fs::File::open(host).map_err(&keep)?;
-        let entry = self.writer.keep(file, shape).map_err(&keep)?;
+        let keep = |source| FinishError::Keep {
+            target: path.display().to_string(),
+            source,
+        };
+        let file = std::fs::File::open(path).map_err(keep)?;
+        let entry = self.writer.keep(file, shape).map_err(keep)?;
         match entry.content() {
             Some((found, _)) if found == *digest => Ok(entry),
             _ => Err(FinishError::Changed {
-                path: host.into(),
+                path: path.into(),
                 digest: *digest,
             }),
         }

@@ -72,9 +72,25 @@ impl Layering<'_> {
         writer: &mut Writer<'_>,
     ) -> Result<Tree, FinishError> {
         let configured = self.configured(stage);
-        let tree = finish::finish(configured, definition, self.ids, self.pool, writer)?;
-        self.pool.add_folder(self.scratch, true).map_err(keep)?;
-        Ok(tree)
+        finish::finish(configured, definition, self.ids, self.pool, writer)
+    }
+
+    /// Has the contents written that these layers have, or that are read of the finished tree, and makes
+    /// them findable.
+    fn written(
+        &self,
+        layers: &[&Tree],
+        finished: &Tree,
+        writer: &mut Writer<'_>,
+    ) -> Result<(), FinishError> {
+        let accounts = accounts::FILES
+            .iter()
+            .filter_map(|file| finished.get(&content::path(file)));
+        let laid = layers.iter().flat_map(|layer| layer.iter());
+        for entry in laid.map(|(_, entry)| entry).chain(accounts) {
+            finish::fulfil(entry, writer)?;
+        }
+        self.pool.add_folder(self.scratch, true).map_err(keep)
     }
 
     /// The stage with what stages below lay over it, and with all that is laid over it.
@@ -101,7 +117,9 @@ impl Layering<'_> {
         writer: &mut Writer<'_>,
     ) -> Result<(Tree, Tree), FinishError> {
         let (state, finished) = self.finished(stage, writer)?;
-        Ok((finished.since(&state), finished))
+        let files = finished.since(&state);
+        self.written(&[&files], &finished, writer)?;
+        Ok((files, finished))
     }
 
     /// The state and files layers of all stages, over these package layers, and the finished tree.
@@ -117,8 +135,10 @@ impl Layering<'_> {
                 stacked.overlay(layer);
             }
             let (state, finished) = self.finished(stage, writer)?;
-            states.push(state.since(&stacked));
-            files.push(finished.since(&state));
+            let (above, laid) = (state.since(&stacked), finished.since(&state));
+            self.written(&[&above, &laid], &finished, writer)?;
+            states.push(above);
+            files.push(laid);
             stacked = finished;
         }
         Ok((states, files, stacked))

@@ -15,18 +15,25 @@ impl Tree {
     #[must_use]
     pub fn since(&self, lower: &Self) -> Self {
         let mut layer = Self::new();
+        // Both in the order of paths, side by side: most are the same.
+        let mut old = lower.iter().peekable();
+        let mut gone = Vec::new();
         for (path, entry) in self.iter() {
-            if lower.get(path).is_none_or(|old| !same(old, entry)) {
+            while let Some((removed, _)) = old.next_if(|(other, _)| *other < path) {
+                gone.push(removed);
+            }
+            let before = old.next_if(|(other, _)| *other == path);
+            if before.is_none_or(|(_, before)| !same(before, entry)) {
                 layer.insert(path.clone(), entry.clone());
             }
         }
-        for (path, _) in lower.iter() {
-            let gone = self.get(path).is_none();
+        gone.extend(old.map(|(path, _)| path));
+        for path in gone {
             // What was below a folder that is gone, or is no folder any more, goes with it.
             let implied = path
                 .parent()
                 .is_some_and(|parent| !parent.is_root() && !self.is_folder_at(&parent));
-            if gone && !implied {
+            if !implied {
                 layer.insert(path.clone(), Entry::new(0, 0, Node::Whiteout));
             }
         }

@@ -107,7 +107,14 @@ impl Tree {
     /// Adds every missing parent folder of every entry: mode 0755, owned by root.
     pub fn complete_parents(&mut self) {
         let mut missing = Vec::new();
+        // In the order of paths most follow one of the same folder.
+        let mut seen: &[u8] = b"";
         for path in self.entries.keys() {
+            let folder = path.folder();
+            if folder == seen {
+                continue;
+            }
+            seen = folder;
             let mut parent = path.parent();
             while let Some(folder) = parent {
                 if folder.is_root() || self.entries.contains_key(&folder) {

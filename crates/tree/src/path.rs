@@ -102,6 +102,12 @@ impl TreePath {
         Some(Self(self.0[..end].into()))
     }
 
+    /// The bytes of the folder it is in; none for what is in the root, and the root.
+    pub(crate) fn folder(&self) -> &[u8] {
+        let end = self.0.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
+        &self.0[..end]
+    }
+
     /// The path of a name in this folder. The name must be a single clean component.
     #[must_use]
     pub fn join(&self, name: &[u8]) -> Self {
