@@ -341,6 +341,9 @@ fn survives_its_server(project: &Project, browser: &Browser, page: &str) {
     project.inside(&format!("s6-svc -wD -d {service}"));
     browser.visit(page);
     browser.until("noVNC tries again", |browser| {
+        if browser.is_cut_off() {
+            browser.visit(page);
+        }
         let script = "return document.documentElement.classList.contains('noVNC_reconnecting')";
         browser.script(script) == serde_json::json!(true)
     });

@@ -90,7 +90,7 @@ impl Browser {
     }
 
     /// Whether Chromium shows a page of its own that says why there is none.
-    fn is_cut_off(&self) -> bool {
+    pub(crate) fn is_cut_off(&self) -> bool {
         self.script("return location.protocol") == json!("chrome-error:")
     }
 
