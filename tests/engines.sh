@@ -1,14 +1,17 @@
 #!/usr/bin/env bash
 # Load, upgrade and every fault of crates/deploy/tests/engine against other engines than Debian's
-# Docker: a newer one with the containerd store, Podman's service, an engine behind ssh, and a containerd
-# without an engine. As root.
+# Docker: a newer one with the containerd store, Podman's service, an engine behind ssh, one behind TLS, a
+# rootless one, and a containerd without an engine. As root.
 #
-#   tests/engines.sh [newer|podman|ssh|containerd]...
+#   tests/engines.sh [newer|podman|ssh|tls|rootless|containerd]...
 #
 # newer:      needs mmdebstrap: the engine is Debian trixie's, in a root of its own. Or
 #             KASMFORGE_TEST_DOCKERD is a folder with a `dockerd` that has the containerd store.
 # podman:     needs Debian's podman.
 # ssh:        needs openssh-server and the docker command.
+# tls:        needs openssl.
+# rootless:   needs rootlesskit, uidmap, slirp4netns, and /dev/net/tun for everybody; makes a user
+#             `kfrootless`, and removes it.
 # containerd: needs containerd with ctr, and a workspace that has been built.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -18,6 +21,7 @@ started=()
 finish() {
     for process in "${started[@]}"; do kill "$process" 2>/dev/null || true; done
     wait 2>/dev/null || true
+    ! id kfrootless >/dev/null 2>&1 || { pkill -KILL -u kfrootless || true; userdel kfrootless || true; }
     rm -rf "$work" 2>/dev/null || true
 }
 trap finish EXIT
@@ -74,7 +78,7 @@ engine() {
     ip link set kfengines up
     dockerd --host "unix://$work/docker.sock" --data-root "$work/docker" --exec-root "$work/exec" \
         --pidfile "$work/dockerd.pid" --bridge kfengines --iptables=false --ip6tables=false \
-        --ip-masq=false >"$work/dockerd.log" 2>&1 &
+        --ip-masq=false "$@" >"$work/dockerd.log" 2>&1 &
     started+=($!)
     until_there "$work/docker.sock"
 }
@@ -102,6 +106,49 @@ ssh() {
     done
 }
 
+tls() {
+    certificates
+    engine --tlsverify --tlscacert "$work/ca.pem" --tlscert "$work/server.pem" \
+        --tlskey "$work/server.key" --host tcp://127.0.0.1:10923
+    for test in a_desktop_is_created a_load_sends upgrades::a_plan_touches; do
+        DOCKER_TLS_VERIFY=1 DOCKER_CERT_PATH=$work KASMFORGE_TEST_ENGINE_SOCKET=$work/docker.sock \
+            KASMFORGE_TEST_ENGINE_HOST=tcp://127.0.0.1:10923 "$tests" --test-threads=1 "$test"
+    done
+}
+
+# An authority, and certificates of a server at 127.0.0.1 and of a client by it, as Docker names them.
+certificates() {
+    local key=(-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes) name
+    openssl req -x509 "${key[@]}" -days 2 -subj /CN=authority -keyout "$work/ca.key" -out "$work/ca.pem"
+    for name in server:serverAuth key:clientAuth; do
+        openssl req "${key[@]}" -subj /CN=kasmforge -keyout "$work/${name%%:*}.key" -out "$work/csr"
+        openssl x509 -req -in "$work/csr" -CA "$work/ca.pem" -CAkey "$work/ca.key" -CAcreateserial -days 2 \
+            -extfile <(printf 'subjectAltName=IP:127.0.0.1\nextendedKeyUsage=%s\n' "${name##*:}") \
+            -out "$work/${name%%:*}.pem"
+    done
+    mv "$work/key.pem" "$work/cert.pem"
+    mv "$work/key.key" "$work/key.pem"
+} 2>/dev/null
+
+rootless() {
+    local home=$work/rootless starter
+    for starter in /usr/share/docker.io/contrib /usr/bin; do
+        [ -x "$starter/dockerd-rootless.sh" ] && break
+    done
+    useradd --create-home --home-dir "$home" --shell /bin/sh kfrootless
+    chmod 755 "$work"
+    mkdir -m 700 "$work/run"
+    chown kfrootless "$work/run"
+    setpriv --reuid kfrootless --regid kfrootless --init-groups env -i HOME="$home" \
+        XDG_RUNTIME_DIR="$work/run" PATH="$PATH:/usr/sbin:/sbin" \
+        "$starter/dockerd-rootless.sh" --iptables=false >"$work/rootless.log" 2>&1 &
+    started+=($!)
+    until_there "$work/run/docker.sock" || { tail -5 "$work/rootless.log" >&2; return 1; }
+    for test in a_desktop_is_created a_load_sends a_damaged_image upgrades::a_plan_touches; do
+        KASMFORGE_TEST_ENGINE_SOCKET=$work/run/docker.sock "$tests" --test-threads=1 "$test"
+    done
+}
+
 containerd() {
     command containerd --address "$work/containerd.sock" --root "$work/containerd" \
         --state "$work/containerd-state" >"$work/containerd.log" 2>&1 &
@@ -114,7 +161,7 @@ containerd() {
     ctr --address "$work/containerd.sock" --namespace tests images check
 }
 
-[ $# -gt 0 ] || set -- newer podman ssh containerd
+[ $# -gt 0 ] || set -- newer podman ssh tls rootless containerd
 for name in "$@"; do
     echo "== $name"
     "$name"

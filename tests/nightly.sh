@@ -18,8 +18,9 @@
 #   apt         the resolver chooses what apt chooses: 250 requests each of two suites, without and with
 #               Recommends, and 100 that are likely to be refused; what is different is printed (COUNT
 #               and SEED make other requests)
-#   engines     load, upgrade and every fault of one hold with a newer engine and its containerd store, an
-#               engine behind ssh, Podman's service (images), and a containerd alone (tests/engines.sh)
+#   engines     load, upgrade and every fault of one hold with a newer engine and its containerd store, 
+#               engines behind ssh and TLS, a rootless one, Podman's service (images), and a containerd
+#               alone (tests/engines.sh)
 #   foreign     an image with packages of i386 and of backports beside the others: dpkg finds nothing to
 #               complain of in it, and its programs of both architectures run
 #   fuzz        two hundred thousand mutations for each fuzz target, from another seed each day

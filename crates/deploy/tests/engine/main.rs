@@ -59,6 +59,8 @@ fn environment(host: &str) -> Environment {
     };
     Environment {
         state: Some(folder.join("state")),
+        docker_tls_verify: std::env::var("DOCKER_TLS_VERIFY").ok(),
+        docker_cert_path: std::env::var_os("DOCKER_CERT_PATH").map(Into::into),
         ..Environment::default()
     }
 }
@@ -334,7 +336,9 @@ fn a_desktop_is_created_replaced_and_rolled_back() {
         .expect("the desktop is created");
     assert!(created.created && created.from.is_none() && created.previous.is_none());
     // The loopback of another machine cannot be reached from here.
-    let here = (!host().starts_with("ssh:")).then(|| format!("http://127.0.0.1:{port}"));
+    let here = host()
+        .starts_with("unix:")
+        .then(|| format!("http://127.0.0.1:{port}"));
     assert_eq!(created.address.as_ref().map(ToString::to_string), here);
     assert_eq!(page(port).as_deref(), Some("life-one"));
     assert_eq!(engine.logs("life", 5).expect("a log"), ["serving"]);
