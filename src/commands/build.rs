@@ -83,7 +83,7 @@ pub(super) fn make(wanted: &Build, context: &Context, printer: &Printer) -> anyh
             printer.say(&line);
         }
     }
-    remember(&context.store, &built)?;
+    remember(&context.store, &context.project.root, &built)?;
     // Noted before it is made, so that no build ever takes an archive from under it.
     context.store.note_link(&link)?;
     relink(&link, &built.archive)?;

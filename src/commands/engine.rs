@@ -75,14 +75,14 @@ pub(super) fn workspace(named: Option<&String>, context: &Context) -> anyhow::Re
         Some(folder.to_owned())
     });
     match built {
-        Some(name) if latest(&context.store, &name).is_some() => Ok(name),
+        Some(name) if latest(&context.store, &context.project.root, &name).is_some() => Ok(name),
         _ => context.project.only(),
     }
 }
 
 /// What the workspace's last build made.
 pub(super) fn built(name: &str, context: &Context) -> anyhow::Result<Built> {
-    if let Some(built) = latest(&context.store, name) {
+    if let Some(built) = latest(&context.store, &context.project.root, name) {
         return Ok(built);
     }
     // A name that nobody defined is the likelier mistake.

@@ -58,7 +58,7 @@ pub(crate) fn run(wanted: &Size, context: &Context, printer: &Printer) -> anyhow
             .cmp(&size(a))
             .then(a.package.name.cmp(&b.package.name))
     });
-    let built = latest(&context.store, &name);
+    let built = latest(&context.store, &context.project.root, &name);
     let text = text(&packages, built.as_ref(), &lock, wanted.top);
     Ok(printer.result(&text, &as_json(&name, &packages, built.as_ref()))?)
 }

@@ -39,7 +39,7 @@ pub(crate) fn run(wanted: &Status, context: &Context, printer: &Printer) -> anyh
         );
         return Ok(printer.result(&text, &json)?);
     };
-    let built = latest(&context.store, &name);
+    let built = latest(&context.store, &context.project.root, &name);
     let current = built.as_ref().map(|built| {
         [built.config, built.manifest]
             .iter()

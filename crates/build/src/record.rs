@@ -1,7 +1,8 @@
 //! What was built: found again by the image's key, and told to whoever loads it.
 
 use std::fs;
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
 
 use kasmforge_digest::{Digest, StepKey};
 use kasmforge_plan::explain::StepChange;
@@ -94,28 +95,55 @@ pub(crate) fn keep(store: &Store, key: &StepKey, built: &Built) -> Result<(), Er
     store.record(key, &record)
 }
 
-/// The file of a workspace's folder that names what was built last.
+/// The file of a workspace's folder that names what was built last, by whatever project.
 const LATEST: &str = "latest.json";
+/// How the names of those files begin that name what one project built last.
+const LATEST_OF: &str = "latest-";
 
-/// Notes that this is what the workspace's last build made.
+/// The file of a workspace's folder that names what this project built last: projects that share a
+/// store may have workspaces of one name, and what is loaded must be one's own.
+fn latest_of(project: &Path) -> String {
+    let project = fs::canonicalize(project).unwrap_or_else(|_| project.to_owned());
+    let digest = Digest::of(project.as_os_str().as_bytes());
+    format!("{LATEST_OF}{}.json", digest.short())
+}
+
+/// Notes that this is what a project's last build of the workspace made.
 ///
 /// # Errors
 /// When the store cannot be written.
-pub fn remember(store: &Store, built: &Built) -> Result<(), Error> {
-    let path = store.image_folder(&built.workspace)?.join(LATEST);
-    let bytes = serde_json::to_vec(built).map_err(|error| Error::Write {
-        path: path.clone(),
-        source: std::io::Error::other(error),
-    })?;
-    store.write_file(&path, &bytes)
+pub fn remember(store: &Store, project: &Path, built: &Built) -> Result<(), Error> {
+    let folder = store.image_folder(&built.workspace)?;
+    for name in [LATEST, &latest_of(project)] {
+        let path = folder.join(name);
+        let bytes = serde_json::to_vec(built).map_err(|error| Error::Write {
+            path: path.clone(),
+            source: std::io::Error::other(error),
+        })?;
+        store.write_file(&path, &bytes)?;
+    }
+    Ok(())
 }
 
-/// What a workspace's last build made, if its archive is still there and whole.
+/// What a project's last build of a workspace made, if its archive is still there and whole.
 #[must_use]
-pub fn latest(store: &Store, workspace: &str) -> Option<Built> {
-    let mut built = last(store, workspace)?;
+pub fn latest(store: &Store, project: &Path, workspace: &str) -> Option<Built> {
+    let folder = store.root().join("images").join(workspace);
+    let own = folder.join(latest_of(project));
+    let mut built: Built = match fs::read(&own) {
+        Ok(bytes) => serde_json::from_slice(&bytes).ok()?,
+        // Earlier versions noted one for all projects.
+        Err(_) if !has_projects(&folder) => last(store, workspace)?,
+        Err(_) => return None,
+    };
     built.hold = Hold::on(&built.archive, built.length)?;
     Some(built)
+}
+
+fn has_projects(folder: &Path) -> bool {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut names = entries.map(|entry| entry.file_name());
+    names.any(|name| name.as_bytes().starts_with(LATEST_OF.as_bytes()))
 }
 
 /// The record of a workspace's last build, whatever became of its archive.
@@ -151,4 +179,50 @@ pub(crate) struct LayerRecord {
     /// What was normalised in the stage whose state it is.
     #[serde(default)]
     pub(crate) normalised: Vec<Applied>,
+}
+
+#[cfg(test)]
+mod tests {
+    use kasmforge_store::Store;
+    use serde_json::json;
+
+    use super::*;
+
+    fn built(store: &Store, content: &str) -> Built {
+        let digest = Digest::of(content.as_bytes());
+        let archive = store
+            .image_folder("desktop")
+            .expect("a folder")
+            .join(format!("{}.tar", digest.hex()));
+        fs::write(&archive, content).expect("an archive");
+        serde_json::from_value(json!({
+            "workspace": "desktop", "architecture": "amd64", "references": [], "manifest": digest,
+            "config": digest, "created": 0, "layers": [], "archive": archive,
+            "length": content.len(), "parts": [], "normalised": [],
+        }))
+        .expect("a record")
+    }
+
+    #[test]
+    fn projects_that_share_a_store_have_what_they_built_themselves() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Store::open(folder.path()).expect("a store");
+        let [here, there, elsewhere] = ["here", "there", "elsewhere"].map(Path::new);
+        let (one, other) = (built(&store, "one"), built(&store, "other"));
+        let last = |project| latest(&store, project, "desktop").map(|built| built.manifest);
+        assert_eq!(last(here), None);
+        // As an earlier version noted it.
+        let noted = serde_json::to_vec(&one).expect("a record");
+        let folder = store.image_folder("desktop").expect("a folder");
+        store
+            .write_file(&folder.join(LATEST), &noted)
+            .expect("room");
+        assert_eq!(last(here), Some(one.manifest));
+
+        remember(&store, here, &one).expect("room");
+        remember(&store, there, &other).expect("room");
+        assert_eq!(last(here), Some(one.manifest));
+        assert_eq!(last(there), Some(other.manifest));
+        assert_eq!(last(elsewhere), None);
+    }
 }

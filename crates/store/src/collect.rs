@@ -135,7 +135,7 @@ impl Store {
             match one.kind {
                 Kind::Images => {
                     let stem = name.split('.').next().unwrap_or_default();
-                    name == "latest.json" || manifests.contains(stem)
+                    name.starts_with("latest") || manifests.contains(stem)
                 }
                 Kind::Downloads => blobs.contains(&whole) || is_young(&one.path),
                 // They are small, and some remember what must not be forgotten: the newest

@@ -4,6 +4,7 @@
 //! images/<workspace>/<manifest>.tar    an image
 //! images/<workspace>/<manifest>.uses   what it was made of: downloads, steps, trees
 //! images/<workspace>/latest.json       what was built last
+//! images/<workspace>/latest-<id>.json  what one project built last
 //! roots/<name>                         a link to a link (`result`) that leads to an image
 //! ```
 

@@ -52,7 +52,7 @@ pub(super) fn gather(
             left_out.push((name, "it has no `friendly-name` in `[kasm]`"));
             continue;
         }
-        match latest(&context.store, &name) {
+        match latest(&context.store, &context.project.root, &name) {
             Some(built) => listed.push((workspace, built)),
             None if skip_unbuilt => left_out.push((name, "it has not been built")),
             None => unbuilt.push(name),
