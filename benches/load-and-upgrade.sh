@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Load and upgrade of the shipped desktop beside the engine's own commands, in one run. Prints a table;
-# passes or fails nothing.
+# Load and upgrade of the shipped desktop beside the engine's own commands, in one run; of upgrades the
+# middle of five. Prints a table; passes or fails nothing.
 #
 #   benches/load-and-upgrade.sh [WORKSPACE]
 #
@@ -31,6 +31,7 @@ trap cleanup EXIT
 cp -r workspaces "$work/"
 [ -f kasmforge.lock ] && cp kasmforge.lock "$work/"
 port=${PORT:-16901}
+rounds=5
 definition=$work/workspaces/$workspace.toml
 # New to every store, whoever built before.
 marker() { printf '%s %s\n' "$1" "$RANDOM$RANDOM" >"$work/workspaces/marker"; }
@@ -44,7 +45,9 @@ printf '\n[[files]]\ntarget = "/opt/marker"\nsource = "marker"\n' >>"$definition
 export XDG_STATE_HOME=$work/state
 kf() { "$kasmforge" -q --json -C "$work" "$@"; }
 now() { date +%s.%N; }
-since() { awk -v a="$1" -v b="$(now)" 'BEGIN { printf "%.2f", b - a }'; }
+since() { awk -v a="$1" -v b="$(now)" 'BEGIN { printf "%.2f\n", b - a }'; }
+# The middle of the numbers of a file, one on each line.
+middle() { sort -n "$1" | sed -n "$(((rounds + 1) / 2))p"; }
 ratio() { awk -v a="$1" -v b="$2" 'BEGIN { printf "%.2f x", a / b }'; }
 row() { printf '| %s | %s | %s | %s | %s |\n' "$@" | tee -a "$work/table"; }
 # Until the desktop asks for its password.
@@ -79,11 +82,16 @@ begun=$(now); archive | docker load -q >/dev/null; load_top=$(since "$begun")
 
 echo "upgrades" >&2
 kf upgrade "$workspace" >/dev/null
-marker four
-begun=$(now)
-kf run "$workspace" >"$work/run.json"
-all=$(since "$begun")
-down=$(jq '.upgrade.downtime_ms / 1000' "$work/run.json")
+for round in $(seq "$rounds"); do
+    sleep 5
+    marker "four $round"
+    begun=$(now)
+    kf run "$workspace" >"$work/run.json"
+    since "$begun" >>"$work/all"
+    jq '.upgrade.downtime_ms / 1000' "$work/run.json" >>"$work/down"
+done
+all=$(middle "$work/all")
+down=$(middle "$work/down")
 kf down "$workspace" >/dev/null
 
 mkdir "$work/docker"
@@ -95,13 +103,18 @@ start() {
 echo five >"$work/docker/marker"
 docker build -q -t kasmforge-bench-docker "$work/docker" >/dev/null
 start; healthy "$container"
-echo six >"$work/docker/marker"
-begun=$(now)
-docker build -q -t kasmforge-bench-docker "$work/docker" >/dev/null
-stopped=$(now)
-docker rm -f "$container" >/dev/null
-start; answers; peer_down=$(since "$stopped")
-healthy "$container"; peer_all=$(since "$begun")
+for round in $(seq "$rounds"); do
+    sleep 5
+    echo "six $round" >"$work/docker/marker"
+    begun=$(now)
+    docker build -q -t kasmforge-bench-docker "$work/docker" >/dev/null
+    stopped=$(now)
+    docker rm -f "$container" >/dev/null
+    start; answers; since "$stopped" >>"$work/peer-down"
+    healthy "$container"; since "$begun" >>"$work/peer-all"
+done
+peer_all=$(middle "$work/peer-all")
+peer_down=$(middle "$work/peer-down")
 
 echo
 echo "engine $(docker version -f '{{.Server.Version}}'), image $((bytes / 1000000)) MB, on $(nproc) cores"

@@ -182,6 +182,7 @@ pub(super) fn desktop(
         contents: contents(built, &context.project.lock()?),
         adopt: Vec::new(),
         when_idle: false,
+        remains: None,
     })
 }
 

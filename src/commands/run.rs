@@ -1,11 +1,14 @@
 //! `kasmforge run`
 
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
+use kasmforge_deploy::{Engine, Remains};
 use notify::{RecursiveMode, Watcher as _};
 use serde_json::json;
 
@@ -56,7 +59,8 @@ pub(crate) fn run(wanted: &Run, context: &Context, printer: &Printer) -> anyhow:
 
 fn once(wanted: &Run, context: &Context, printer: &Printer) -> anyhow::Result<()> {
     // First of all: whoever has no engine need not build for a minute to learn it.
-    let engine = engine::connected(&wanted.engine)?;
+    let engine = Arc::new(engine::connected(&wanted.engine)?);
+    let remains = remains(&engine, wanted, context);
     let built = build::make(
         &Build {
             workspace: wanted.workspace.clone(),
@@ -75,7 +79,11 @@ fn once(wanted: &Run, context: &Context, printer: &Printer) -> anyhow::Result<()
     )?;
     let workspace = context.project.load(&built.built.workspace)?;
     let loaded = load::give(&engine, &built.built, printer)?;
-    let desktop = upgrade::desktop(&workspace, &built.built, &loaded, &wanted.how, context)?;
+    let mut desktop = upgrade::desktop(&workspace, &built.built, &loaded, &wanted.how, context)?;
+    // Where nothing changed nothing is replaced, and what is in the container is of no interest.
+    if let Some(remains) = remains.filter(|_| !loaded.already_there) {
+        desktop.remains = remains.join().ok().flatten();
+    }
     let upgraded = upgrade::replace(&engine, &desktop, &built.built, printer)?;
     let (text, json) = upgrade::report(&engine, &upgraded, &workspace)?;
     printer.say(&build::told(&built));
@@ -86,6 +94,20 @@ fn once(wanted: &Run, context: &Context, printer: &Printer) -> anyhow::Result<()
         "upgrade": json,
     });
     Ok(printer.result(&text, &json)?)
+}
+
+/// Looks into the container that will be replaced, while its successor's image is built and loaded.
+fn remains(
+    engine: &Arc<Engine>,
+    wanted: &Run,
+    context: &Context,
+) -> Option<JoinHandle<Option<Remains>>> {
+    let name = wanted.workspace.clone();
+    let name = name.or_else(|| context.project.only().ok())?;
+    // A definition with mistakes is told of by the build.
+    let container = context.project.load(&name).ok()?.deploy.container;
+    let engine = Arc::clone(engine);
+    Some(thread::spawn(move || engine.remains(&container)))
 }
 
 /// The changes of a folder.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use kasmforge_digest::Digest;
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Reference};
+use crate::{Error, Reference, Remains};
 
 /// The container that is to run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +38,8 @@ pub struct Desktop {
     pub adopt: Vec<Adoption>,
     /// Waits, before anything is stopped, until nobody is connected to the desktop.
     pub when_idle: bool,
+    /// What was changed in the container that runs, if that was asked already.
+    pub remains: Option<Remains>,
 }
 
 /// A folder of a container's own layer that becomes a volume.

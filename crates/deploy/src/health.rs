@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use bollard::models::{ContainerInspectResponse, ContainerState, HealthStatusEnum};
 
+use crate::container::Reach;
 use crate::desktop::{Check, Health, Probe};
 use crate::engine::Engine;
 use crate::error::Reason;
@@ -17,8 +18,12 @@ use crate::{Error, UpgradeEvent};
 
 /// How many questions are asked of a container at once.
 const AT_ONCE: usize = 4;
+/// How often it is asked whether the desktop answers before the container is looked at again.
+const KNOCKS: usize = 8;
+/// The pause between two such questions.
+const KNOCK: Duration = Duration::from_millis(20);
 /// The pause between two looks, at first.
-const SHORT: Duration = Duration::from_millis(50);
+const SHORT: Duration = Duration::from_millis(20);
 /// The pause between two looks, when it takes longer.
 const LONG: Duration = Duration::from_millis(500);
 /// After this, it takes longer.
@@ -125,7 +130,7 @@ impl Engine {
                 asked |= reach.is_some();
                 match &reach {
                     _ if answered.is_some() => {}
-                    Some(reach) => match answer(reach) {
+                    Some(reach) => match soon(reach) {
                         Some(found) => {
                             progress(UpgradeEvent::Answering {
                                 address: found.clone(),
@@ -208,8 +213,7 @@ impl Engine {
                 told = waiting;
             }
             sleep(match started.elapsed() {
-                _ if early => SHORT,
-                elapsed if elapsed < SOON => SHORT,
+                elapsed if early || elapsed < SOON => SHORT,
                 _ => LONG,
             });
         }
@@ -289,6 +293,16 @@ enum Answer {
     Not(String),
     /// It cannot be known, and is taken for good; why.
     Unknown(String),
+}
+
+/// Asks a desktop for some time whether it answers: as long as nothing does, people wait.
+fn soon(reach: &Reach) -> Option<Address> {
+    (0..KNOCKS).find_map(|knock| {
+        if knock > 0 {
+            sleep(KNOCK);
+        }
+        answer(reach)
+    })
 }
 
 #[derive(PartialEq, Eq)]

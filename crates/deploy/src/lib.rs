@@ -49,5 +49,5 @@ pub use settings::SettingChange;
 pub use ssh::SshHost;
 pub use trial::{Answer, Condition, ImageFacts, Trial, TrialSettings};
 pub use upgrade::{
-    Generation, GenerationState, PackageChange, Plan, Resumed, UpgradeEvent, Upgraded,
+    Generation, GenerationState, PackageChange, Plan, Remains, Resumed, UpgradeEvent, Upgraded,
 };

@@ -40,6 +40,7 @@ mod recovery;
 mod remains;
 
 pub use recovery::Resumed;
+pub use remains::Remains;
 
 /// What happens during an upgrade.
 #[derive(Debug, Clone, PartialEq, Eq)]

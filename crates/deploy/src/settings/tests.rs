@@ -25,6 +25,7 @@ fn desktop(settings: Settings) -> Desktop {
         contents: None,
         adopt: Vec::new(),
         when_idle: false,
+        remains: None,
     }
 }
 

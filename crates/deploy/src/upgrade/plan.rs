@@ -94,7 +94,7 @@ impl Engine {
         };
         self.check_ports(&creation, outgoing.as_ref())?;
         let (left_behind, left_behind_total) = match old {
-            Some(old) => self.left_behind(old, &wanted.adopt),
+            Some(old) => self.left_behind(old, wanted),
             None => (Vec::new(), 0),
         };
         let labels = old

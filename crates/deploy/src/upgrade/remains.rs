@@ -2,7 +2,7 @@
 
 use bollard::models::{ChangeType, ContainerInspectResponse, ContainerStateStatusEnum};
 
-use crate::desktop::Adoption;
+use crate::desktop::Desktop;
 use crate::engine::Engine;
 
 /// How many of the files that are left behind are named.
@@ -33,27 +33,55 @@ const LAID_BY_ENGINE: [&str; 9] = [
     "/proc",
 ];
 
+/// The paths of a container's own layer: what was changed in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remains {
+    container: String,
+    paths: Vec<String>,
+}
+
 impl Engine {
+    /// What was changed in a container; `None` if there is no such container, or it cannot be known.
+    ///
+    /// An upgrade asks that itself. It takes a moment, which whoever builds and loads first can use.
+    #[must_use]
+    pub fn remains(&self, container: &str) -> Option<Remains> {
+        let found = self.container(container).ok().flatten()?;
+        self.remains_of(&found)
+    }
+
+    fn remains_of(&self, container: &ContainerInspectResponse) -> Option<Remains> {
+        let id = container.id.clone().unwrap_or_default();
+        let paths = self.written_since_created(container);
+        let paths = paths.or_else(|| self.changes(&id))?;
+        Some(Remains {
+            container: id,
+            paths,
+        })
+    }
+
     /// The first changed files that stay in the old container, and how many there are in all.
     /// Knowing is not worth a failure.
     pub(super) fn left_behind(
         &self,
         old: &ContainerInspectResponse,
-        adopted: &[Adoption],
+        wanted: &Desktop,
     ) -> (Vec<String>, usize) {
-        let id = old.id.as_deref().unwrap_or_default();
+        let adopted = &wanted.adopt;
+        let known = wanted.remains.clone();
+        let known = known.filter(|known| old.id.as_ref() == Some(&known.container));
         let mounts: Vec<_> = old
             .mounts
             .iter()
             .flatten()
             .filter_map(|mount| mount.destination.clone())
             .collect();
-        let changes = self.written_since_created(old);
-        let Some(changes) = changes.or_else(|| self.changes(id)) else {
+        let Some(remains) = known.or_else(|| self.remains_of(old)) else {
             return (Vec::new(), 0);
         };
         let taken = |path: &str| adopted.iter().any(|one| is_in(path, &one.path));
-        let changes: Vec<_> = changes
+        let changes: Vec<_> = remains
+            .paths
             .into_iter()
             .filter(|path| !mounts.contains(path) && !taken(path))
             .collect();
@@ -124,10 +152,9 @@ fn below(path: &str, folder: &str) -> bool {
         .is_some_and(|rest| rest.starts_with('/'))
 }
 
-/// The changed files that somebody may miss: not what passes anyway, and not folders whose
-/// content is told.
+/// The changed files that somebody may miss: not what passes anyway, and not folders that are changed
+/// because of what is in them.
 fn left_behind(mut changes: Vec<String>) -> Vec<String> {
-    changes.retain(|path| !PASSING.iter().any(|folder| is_in(path, folder)));
     changes.sort();
     let folders: Vec<bool> = changes
         .iter()
@@ -145,6 +172,7 @@ fn left_behind(mut changes: Vec<String>) -> Vec<String> {
         .zip(folders)
         .filter(|(_, folder)| !folder)
         .map(|(path, _)| path)
+        .filter(|path| !PASSING.iter().any(|folder| is_in(path, folder)))
         .collect()
 }
 
@@ -167,7 +195,7 @@ mod tests {
         ];
         assert_eq!(
             left_behind(changes.map(str::to_owned).to_vec()),
-            ["/etc/x", "/home/a-b", "/home/a/file", "/var"]
+            ["/etc/x", "/home/a-b", "/home/a/file"]
         );
     }
 }

@@ -141,6 +141,7 @@ fn desktop(name: &str, loaded: &Loaded, port: u16) -> Desktop {
         contents: None,
         adopt: Vec::new(),
         when_idle: false,
+        remains: None,
     }
 }
 
