@@ -3,6 +3,7 @@
 
 #![allow(dead_code, reason = "no test uses all of it")]
 
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -33,13 +34,7 @@ impl Browser {
     /// Starts Chromium.
     pub(crate) fn start() -> Self {
         let profile = tempfile::tempdir().expect("a temporary folder");
-        let port = super::engine::free_port();
-        let driver = Command::new("chromedriver")
-            .arg(format!("--port={port}"))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("chromedriver runs: apt-get install chromium chromium-driver");
+        let (driver, port) = driver();
         let base = format!("http://127.0.0.1:{port}/session");
         let arguments = [
             "--headless=new",
@@ -236,6 +231,31 @@ impl Drop for Browser {
         let _ = ureq::delete(&self.session).call();
         let _ = self.driver.kill();
         let _ = self.driver.wait();
+    }
+}
+
+/// Starts chromedriver, which chooses a port and tells it: one chosen for it may be taken meanwhile.
+fn driver() -> (Child, u16) {
+    let mut driver = Command::new("chromedriver")
+        .arg("--port=0")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("chromedriver runs: apt-get install chromium chromium-driver");
+    let said = driver.stdout.take().expect("its output is a pipe");
+    let mut lines = BufReader::new(said).lines().map_while(Result::ok);
+    let mut told = Vec::new();
+    let port = lines.find_map(|line| {
+        let port = line.split_once("started successfully on port ");
+        let port = port.and_then(|(_, port)| port.trim_end_matches('.').parse().ok());
+        told.push(line);
+        port
+    });
+    // What it says later is of no interest, and must not hold it up.
+    std::thread::spawn(move || lines.for_each(drop));
+    match port {
+        Some(port) => (driver, port),
+        None => panic!("chromedriver did not start: {told:?}"),
     }
 }
 
