@@ -29,13 +29,13 @@ tests=$(cargo test --workspace --test engine --no-run --message-format json 2>/d
     sed -n 's/.*"executable":"\([^"]*\/engine-[0-9a-f]*\)".*/\1/p' | tail -1)
 until_there() { for _ in $(seq 100); do [ -S "$1" ] && return; sleep 0.1; done; echo "$1 did not come" >&2; return 1; }
 
-# A folder whose `dockerd` is trixie's. The tests start it in a mount namespace of its own, where it gets
-# its own root: a mount point, or the engine could not make one of a container's.
+# A folder whose `dockerd` is trixie's, on a machine without `ps`. The tests start it in a mount namespace
+# of its own, where it gets its own root: a mount point, or the engine could not make one of a container's.
 trixie() {
     local mirror=${KASMFORGE_MIRROR:-} root=$work/trixie
     [ -n "$mirror" ] || mirror=$(apt-get indextargets --format '$(REPO_URI) $(COMPONENT)' |
         awk '$2 == "main" && /\/debian\// {print $1; exit}')
-    mmdebstrap --quiet --mode=root --variant=apt --include=docker.io,iproute2,mount,procps \
+    mmdebstrap --quiet --mode=root --variant=apt --include=docker.io,iproute2,mount \
         --aptopt='APT::Install-Recommends "false"' trixie "$root" "deb $mirror trixie main"
     mkdir -p "$root/old" "$root/etc/docker" "$work/dockerd"
     echo '{"features": {"containerd-snapshotter": true}}' >"$root/etc/docker/daemon.json"

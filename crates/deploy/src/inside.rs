@@ -15,6 +15,13 @@ const LOOKING: Duration = Duration::from_secs(60);
 /// The status of a command that was not waited for any longer; the one of timeout(1).
 const TOO_LONG: i64 = 124;
 
+/// Lists processes from within a container: short name, tab, command line (proc(5)). One that ends
+/// meanwhile is left out.
+const LIST: &str = "for one in /proc/[0-9]*; do
+    { read -r name <\"$one/comm\" && words=$(tr '\\0' ' ' <\"$one/cmdline\"); } 2>/dev/null &&
+        printf '%s\\t%s\\n' \"$name\" \"$words\"
+done; true";
+
 /// What a command in a container did.
 pub(crate) struct Ran {
     pub(crate) status: i64,
@@ -128,6 +135,25 @@ impl Engine {
 
     /// The processes of a container: their short names and their command lines.
     pub(crate) fn processes(&self, container: &str) -> Result<Vec<(String, String)>, Error> {
+        match self.processes_by_engine(container) {
+            Err(error) if !error.is_gone() => self.processes_by_itself(container)?.ok_or(error),
+            other => other,
+        }
+    }
+
+    /// As the container tells them; `None` if it cannot.
+    fn processes_by_itself(&self, container: &str) -> Result<Option<Vec<(String, String)>>, Error> {
+        let words = ["sh", "-c", LIST].map(str::to_owned);
+        let ran = self.run(container, &words)?;
+        let lines = ran.output.lines().filter_map(|line| line.split_once('\t'));
+        let all: Vec<_> = lines
+            .map(|(short, line)| (short.to_owned(), line.trim_end().to_owned()))
+            .collect();
+        Ok((ran.status == 0 && !all.is_empty()).then_some(all))
+    }
+
+    /// As the engine tells them, which asks the `ps` of its own machine. Not every one has it.
+    fn processes_by_engine(&self, container: &str) -> Result<Vec<(String, String)>, Error> {
         let options = TopOptionsBuilder::default()
             .ps_args("-eo pid,comm,args")
             .build();
