@@ -81,7 +81,7 @@ EOF
         sort -u | paste -sd,)
     mirror=${KASMFORGE_MIRROR:-$(apt-get indextargets --format '$(REPO_URI) $(COMPONENT)' |
         awk '$2 == "main" && /\/debian\// {print $1; exit}')}
-    mmdebstrap --quiet --mode=root --variant=custom --include="$names" \
+    mmdebstrap --quiet --mode=root --variant=essential --include="$names" \
         --aptopt='APT::Install-Recommends "false"' --dpkgopt=force-confold \
         bookworm "$work/servers/root.tar" "deb $mirror bookworm main" || return 1
     python3 tests/nightly/owners.py "$work/servers/result" "$work/servers/root.tar"
