@@ -156,14 +156,25 @@ impl<'a> Writer<'a> {
                 self.keep(bytes.as_slice(), shape).map_err(Broken::Failed)?;
             }
             Promise::Host(path) => {
-                let file = File::open(&path).map_err(Broken::Failed)?;
-                let kept = self.keep(file, shape).map_err(Broken::Failed)?;
-                if ContentKey::of(&kept).is_none_or(|(kept, _)| kept != key) {
-                    return Err(Broken::Changed(path, key.digest));
-                }
+                self.keep_host(&path, &key.digest, shape)?;
             }
         }
         Ok(())
+    }
+
+    /// Keeps the content of a file of the host, which must be the one it was looked at for.
+    pub(crate) fn keep_host(
+        &mut self,
+        path: &Path,
+        digest: &Digest,
+        shape: Entry,
+    ) -> Result<Entry, Broken> {
+        let file = File::open(path).map_err(Broken::Failed)?;
+        let entry = self.keep(file, shape).map_err(Broken::Failed)?;
+        match entry.content() {
+            Some((found, _)) if found == *digest => Ok(entry),
+            _ => Err(Broken::Changed(path.into(), *digest)),
+        }
     }
 
     /// Keeps the content of a reader; `shape` tells mode, time and owner. Gives the whole entry.

@@ -2,7 +2,7 @@
 //! script sees it, and no script is run again because of it.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use kasmforge_digest::Digest;
 use kasmforge_lock::Ids;
@@ -139,13 +139,18 @@ pub(crate) fn finish(
 
 /// Writes the content of an entry, if it is the definition's and is not written yet.
 pub(crate) fn fulfil(entry: &Entry, writer: &mut Writer<'_>) -> Result<(), FinishError> {
-    writer.fulfil(entry).map_err(|broken| match broken {
+    let target = "what the definition lays into the image";
+    writer.fulfil(entry).map_err(|broken| told(broken, target))
+}
+
+fn told(broken: Broken, target: &str) -> FinishError {
+    match broken {
         Broken::Changed(path, digest) => FinishError::Changed { path, digest },
         Broken::Failed(source) => FinishError::Keep {
-            target: "what the definition lays into the image".into(),
+            target: target.into(),
             source,
         },
-    })
+    }
 }
 
 struct Finishing<'a, 'b> {
@@ -235,7 +240,10 @@ impl Finishing<'_, '_> {
                 let content = Promise::Host(path.clone());
                 self.writer.promise(content, *digest, *size, shape)
             }
-            DefinedContent::Host { path, digest, .. } => self.download(path, digest, shape)?,
+            DefinedContent::Host { path, digest, .. } => {
+                let kept = self.writer.keep_host(path, digest, shape);
+                kept.map_err(|broken| told(broken, &file.target))?
+            }
         };
         let was_folder = self.tree.get(&at).is_some_and(Entry::is_folder);
         if was_folder && !entry.is_folder() {
@@ -246,27 +254,6 @@ impl Finishing<'_, '_> {
         }
         self.tree.insert(at, entry);
         Ok(())
-    }
-
-    fn download(
-        &mut self,
-        path: &Path,
-        digest: &Digest,
-        shape: Entry,
-    ) -> Result<Entry, FinishError> {
-        let keep = |source| FinishError::Keep {
-            target: path.display().to_string(),
-            source,
-        };
-        let file = std::fs::File::open(path).map_err(keep)?;
-        let entry = self.writer.keep(file, shape).map_err(keep)?;
-        match entry.content() {
-            Some((found, _)) if found == *digest => Ok(entry),
-            _ => Err(FinishError::Changed {
-                path: path.into(),
-                digest: *digest,
-            }),
-        }
     }
 
     /// Where something written to a target comes to stand: links on the way are followed within

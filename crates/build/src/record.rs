@@ -114,15 +114,12 @@ fn latest_of(project: &Path) -> String {
 /// When the store cannot be written.
 pub fn remember(store: &Store, project: &Path, built: &Built) -> Result<(), Error> {
     let folder = store.image_folder(&built.workspace)?;
-    for name in [LATEST, &latest_of(project)] {
-        let path = folder.join(name);
-        let bytes = serde_json::to_vec(built).map_err(|error| Error::Write {
-            path: path.clone(),
-            source: std::io::Error::other(error),
-        })?;
-        store.write_file(&path, &bytes)?;
-    }
-    Ok(())
+    let bytes = serde_json::to_vec(built).map_err(|error| Error::Write {
+        path: folder.join(LATEST),
+        source: std::io::Error::other(error),
+    })?;
+    store.write_file(&folder.join(LATEST), &bytes)?;
+    store.write_file(&folder.join(latest_of(project)), &bytes)
 }
 
 /// What a project's last build of a workspace made, if its archive is still there and whole.

@@ -12,6 +12,7 @@ use crate::desktop::{Check, Health, Probe};
 use crate::engine::Engine;
 use crate::error::Reason;
 use crate::http::{Address, answer};
+use crate::inside::LOOKING;
 use crate::picture::Look;
 use crate::probe::brief;
 use crate::{Error, UpgradeEvent};
@@ -64,7 +65,7 @@ impl Engine {
             .map(|check| {
                 loop {
                     let found = self.container(container)?.ok_or_else(missing)?;
-                    let problem = self.probe(&found, &check.probe)?;
+                    let problem = self.probe(&found, &check.probe, check.within)?;
                     let after = started.elapsed();
                     if problem.is_none() || after >= check.within {
                         return Ok(Outcome {
@@ -142,7 +143,10 @@ impl Engine {
                             .push(format!("nothing answers at {}:{}", reach.host, reach.port)),
                     },
                     // Not published: the desktop is for others in its network.
-                    None => match self.probe(&container, &Probe::Port(port)).map_err(engine)? {
+                    None => match self
+                        .probe(&container, &Probe::Port(port), LOOKING)
+                        .map_err(engine)?
+                    {
                         None => {
                             asked = true;
                             answered = Some(Instant::now());
@@ -212,9 +216,10 @@ impl Engine {
                 });
                 told = waiting;
             }
-            sleep(match started.elapsed() {
-                elapsed if early || elapsed < SOON => SHORT,
-                _ => LONG,
+            sleep(if early || started.elapsed() < SOON {
+                SHORT
+            } else {
+                LONG
             });
         }
     }
@@ -256,7 +261,7 @@ impl Engine {
     ) -> Result<Answer, Error> {
         let problem = match question {
             Question::Own => self.own_check(container)?,
-            Question::Check(check) => self.probe(container, &check.probe)?,
+            Question::Check(check) => self.probe(container, &check.probe, check.within)?,
             Question::Screen => match self.screen(container)? {
                 Look::Good => None,
                 Look::Unknown(why) => return Ok(Answer::Unknown(why)),

@@ -11,7 +11,7 @@ use crate::Error;
 use crate::engine::Engine;
 
 /// How long a command that only looks may take.
-const LOOKING: Duration = Duration::from_secs(60);
+pub(crate) const LOOKING: Duration = Duration::from_secs(60);
 /// The status of a command that was not waited for any longer; the one of timeout(1).
 const TOO_LONG: i64 = 124;
 
@@ -118,17 +118,18 @@ impl Engine {
             };
             match tokio::time::timeout(command.within, heard).await {
                 Ok(heard) => heard?,
-                Err(_) => return Ok(TOO_LONG),
+                Err(_) => return Ok(None),
             }
             let exec = self.docker.inspect_exec(&exec).await?;
-            Ok(exec.exit_code.unwrap_or(-1))
+            Ok(Some(exec.exit_code.unwrap_or(-1)))
         });
         match ran {
-            Ok(TOO_LONG) if output.is_empty() => {
+            Ok(Some(status)) => Ok((status, output)),
+            Ok(None) => {
                 let seconds = command.within.as_secs_f64();
-                Ok((TOO_LONG, format!("no end within {seconds} s").into_bytes()))
+                output.extend_from_slice(format!("\nno end within {seconds} s").as_bytes());
+                Ok((TOO_LONG, output))
             }
-            Ok(status) => Ok((status, output)),
             Err(error) => Err(self.failed("run", asked, error)),
         }
     }

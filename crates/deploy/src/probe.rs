@@ -9,6 +9,7 @@ use crate::container::is_running;
 use crate::desktop::Probe;
 use crate::engine::Engine;
 use crate::http::request;
+use crate::inside::LOOKING;
 use crate::picture::Look;
 
 /// How long an image's health check may take that says nothing of it (Docker's own default).
@@ -27,11 +28,13 @@ impl Engine {
         self.look(container.id.as_deref().unwrap_or_default())
     }
 
-    /// Asks a container one question. Answers what was seen instead of what should be.
+    /// Asks a container one question. Answers what was seen instead of what should be. A command of the
+    /// definition's may take as long as its check may.
     pub(crate) fn probe(
         &self,
         container: &ContainerInspectResponse,
         probe: &Probe,
+        within: Duration,
     ) -> Result<Option<String>, Error> {
         let id = container.id.as_deref().unwrap_or_default();
         if !is_running(container) {
@@ -74,7 +77,7 @@ impl Engine {
                     Err(problem) => Some(format!("{path} does not answer: {problem}")),
                 },
             },
-            Probe::Command(words) => match self.run(id, words)? {
+            Probe::Command(words) => match self.run_within(id, words, within.max(LOOKING))? {
                 ran if ran.status == 0 => None,
                 ran => Some(format!(
                     "`{}` ended with status {}: {}",

@@ -98,8 +98,7 @@ impl TreePath {
         if self.is_root() {
             return None;
         }
-        let end = self.0.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
-        Some(Self(self.0[..end].into()))
+        Some(Self(self.folder().into()))
     }
 
     /// The bytes of the folder it is in; none for what is in the root, and the root.
