@@ -72,12 +72,20 @@ fn scripts_that_look_at_the_world_are_named() {
 
 #[test]
 fn what_comes_out_the_same_is_said_to() {
+    // An index in the order of a folder, which a rule puts right.
+    let index = (0..60).fold(Deb::new("index", "1"), |deb, number| {
+        deb.file(&format!("usr/share/info/{number}.info"), b"x")
+    });
+    let script = "{ printf '* Menu:\\n\\nAll\\n'; find /usr/share/info -name '*.info' |
+                      sed 's|.*/\\(.*\\).info|* \\1: (\\1).|'; } > /tmp/dir
+                  mv /tmp/dir /usr/share/info/dir";
+    let archive = Archive::of(&[index.script("postinst", script)]);
     let project = Project::new();
     // With modules to compile: beside the scripts in the build, one after the other in the trial, which
     // asks who wrote what.
-    let packages = "[packages]\ninstall = [\"python3-six\"]\n";
+    let packages = "[packages]\ninstall = [\"usr-is-merged\", \"python3-six\", \"index\"]\n";
     let slim = "[slim]\npython-bytecode = true\n";
-    project.define("desktop", &(debian() + packages + slim));
+    project.define("desktop", &(debian() + &archive.table() + packages + slim));
     let ran = project.run(&["verify", "--json"]);
     assert_eq!(ran.status, 0, "{ran:?}");
     let told: Value = serde_json::from_str(&ran.output).expect("JSON");
@@ -105,5 +113,12 @@ fn normalisers_are_listed() {
             rule["version"].as_u64() >= Some(1) && !rule["why"].as_str().unwrap_or("").is_empty()
         );
     }
-    assert!(ran.output.contains("machine-id"));
+    let ran = project.run(&["verify", "--normalisers"]);
+    for line in [
+        "machine-id 1: every machine has its own; an empty one is made at first start",
+        "java-certificates 1: times and order of arrival: sorted by alias, all of 1970",
+        "info-index 1: order of arrival: sorted by section and name",
+    ] {
+        assert!(ran.output.lines().any(|one| one == line), "{ran:?}");
+    }
 }

@@ -11,7 +11,7 @@ const SLACK: u64 = 2 * 86_400;
 const KNOWN: [(&str, &str); 12] = [
     (
         "icon-theme.cache",
-        "an icon cache: it lists icons in directory order; sort the theme's folders or leave the cache out",
+        "an icon cache: it lists icons in directory order, or the theme has a link back to a folder it is in; leave the cache out",
     ),
     (
         "/fontconfig/",

@@ -10,7 +10,7 @@ mod outdated;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Sender;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -19,6 +19,7 @@ use kasmforge_digest::StepKey;
 use kasmforge_sandbox::{Outcome, Owner, Root, Trial};
 use kasmforge_spec::{Debconf, Slim};
 use kasmforge_store::Store;
+use kasmforge_tree::tar::Contents as _;
 use kasmforge_tree::{Entry, FOLDER_TIME, Node, Tree, TreePath};
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
@@ -319,7 +320,7 @@ impl Stage<'_> {
         tree.overlay(&read.layer);
         self.judge(store, &tree, pool, &outcome, &follower, step)?;
         let normalised = self
-            .normalise(&mut tree, &read.layer, &mut writer)
+            .normalise(&mut tree, &read.layer, pool, &mut writer)
             .map_err(keep)?;
         tree.remove(&path(POLICY_RC_D));
         laid.bytecode.restore(&mut tree);
@@ -472,15 +473,10 @@ impl Stage<'_> {
         &self,
         tree: &mut Tree,
         changed: &Tree,
+        pool: &Pool,
         writer: &mut Writer<'_>,
     ) -> io::Result<Vec<Applied>> {
-        let cell = std::cell::RefCell::new(writer);
-        let empty = |entry: &Entry| {
-            let mut shape = normalise::emptied(entry);
-            shape.node = Node::Directory;
-            cell.borrow_mut().keep(io::empty(), shape)
-        };
-        let mut applied = normalise::apply(tree, changed, &empty)?;
+        let mut applied = normalise::apply(tree, changed, &mut Kept { pool, writer })?;
         if !self.slim.python_bytecode {
             let compiled: Vec<TreePath> = changed
                 .iter()
@@ -497,6 +493,26 @@ impl Stage<'_> {
             });
         }
         Ok(applied)
+    }
+}
+
+/// Contents as normalisers want them: from wherever they are, and into the stage's own.
+struct Kept<'a, 'b> {
+    pool: &'a Pool,
+    writer: &'a mut Writer<'b>,
+}
+
+impl normalise::Contents for Kept<'_, '_> {
+    fn read(&self, path: &TreePath, entry: &Entry) -> io::Result<Vec<u8>> {
+        let mut content = Vec::new();
+        self.pool.open(path, entry)?.read_to_end(&mut content)?;
+        Ok(content)
+    }
+
+    fn keep(&mut self, content: &[u8], like: &Entry) -> io::Result<Entry> {
+        let mut shape = like.clone();
+        shape.node = Node::Directory;
+        self.writer.keep(content, shape)
     }
 }
 

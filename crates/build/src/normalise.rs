@@ -3,9 +3,12 @@
 //! They touch only what scripts made, never what packages ship, and each tells what it did. A rule
 //! that changes gets a new version; [`fingerprint`] is part of every configured stage's meaning.
 
+mod icon_cache;
+mod info_dir;
+mod keystore;
+
 use std::io;
 
-use kasmforge_digest::Digest;
 use kasmforge_tree::{Entry, Node, Tree, TreePath};
 
 /// What a rule does to a path it matches.
@@ -13,8 +16,12 @@ use kasmforge_tree::{Entry, Node, Tree, TreePath};
 enum Action {
     /// Takes it away.
     Remove,
+    /// Takes it away if the whole tree says so.
+    RemoveIf(fn(&Tree, &TreePath) -> bool),
     /// Leaves it, empty.
     Empty,
+    /// Gives a regular file another content; one that is not understood stays as it is.
+    Rewrite(fn(&[u8]) -> Option<Vec<u8>>),
 }
 
 /// One rule.
@@ -55,7 +62,7 @@ const fn remove(
 }
 
 /// All rules, in the order they are applied.
-pub const NORMALISERS: [Normaliser; 16] = [
+pub const NORMALISERS: [Normaliser; 19] = [
     Normaliser {
         name: "machine-id",
         version: 1,
@@ -187,6 +194,28 @@ pub const NORMALISERS: [Normaliser; 16] = [
         "engines write these when a container starts",
         &["etc/hostname", "etc/resolv.conf", "etc/mtab"],
     ),
+    Normaliser {
+        name: "java-certificates",
+        version: 1,
+        why: "times and order of arrival: sorted by alias, all of 1970",
+        action: Action::Rewrite(keystore::steady),
+        paths: &["etc/ssl/certs/java/cacerts"],
+    },
+    Normaliser {
+        name: "info-index",
+        version: 1,
+        why: "order of arrival: sorted by section and name",
+        action: Action::Rewrite(info_dir::steady),
+        paths: &["usr/share/info/dir"],
+    },
+    Normaliser {
+        name: "endless-icon-caches",
+        version: 1,
+        why: "a theme with a link to a folder it is in has no end that two walks agree on; GTK reads \
+              the theme's folders instead",
+        action: Action::RemoveIf(icon_cache::is_of_endless_theme),
+        paths: &["usr/share/icons/*/icon-theme.cache"],
+    },
 ];
 
 /// All rules' names and versions.
@@ -206,11 +235,20 @@ pub struct Applied {
     pub paths: Vec<String>,
 }
 
-/// Applies all rules to what scripts changed; `empty` is the entry of an empty file.
+/// How rules come by contents.
+pub(crate) trait Contents {
+    /// The content of a regular file.
+    fn read(&self, path: &TreePath, entry: &Entry) -> io::Result<Vec<u8>>;
+
+    /// Keeps a content; gives the entry of a file that has it and is like another otherwise.
+    fn keep(&mut self, content: &[u8], like: &Entry) -> io::Result<Entry>;
+}
+
+/// Applies all rules to what scripts changed.
 pub(crate) fn apply(
     tree: &mut Tree,
     changed: &Tree,
-    empty: &dyn Fn(&Entry) -> io::Result<Entry>,
+    contents: &mut dyn Contents,
 ) -> io::Result<Vec<Applied>> {
     let mut applied = Vec::new();
     for rule in &NORMALISERS {
@@ -223,17 +261,26 @@ pub(crate) fn apply(
             let Some(entry) = tree.get(path).filter(|_| matched) else {
                 continue;
             };
-            match (rule.action, &entry.node) {
+            let new = match (rule.action, &entry.node) {
                 // Folders stay: rules are about what is in them.
                 (_, Node::Directory) => continue,
-                (Action::Remove, _) => {
-                    tree.remove(path);
+                (Action::Remove, _) => None,
+                (Action::RemoveIf(ought), _) if ought(tree, path) => None,
+                (Action::Empty, _) => Some(contents.keep(b"", entry)?),
+                // Told whether it came out another or not: which of two builds it did says nothing of
+                // the image.
+                (Action::Rewrite(rewritten), Node::File { link: None, .. }) => {
+                    match rewritten(&contents.read(path, entry)?) {
+                        Some(content) => Some(contents.keep(&content, entry)?),
+                        None => continue,
+                    }
                 }
-                (Action::Empty, _) => {
-                    let emptied = empty(entry)?;
-                    tree.insert(path.clone(), emptied);
-                }
-            }
+                _ => continue,
+            };
+            match new {
+                Some(new) => tree.insert(path.clone(), new),
+                None => tree.remove(path),
+            };
             paths.push(path.to_string());
         }
         if !paths.is_empty() {
@@ -292,20 +339,98 @@ pub(crate) fn is_private_key(content: &[u8]) -> bool {
         .any(|line| line.starts_with("-----BEGIN ") && line.ends_with("PRIVATE KEY-----"))
 }
 
-/// The entry of an empty file in the place of another.
-pub(crate) fn emptied(entry: &Entry) -> Entry {
-    let mut entry = entry.clone();
-    entry.node = Node::File {
-        digest: Digest::of(b""),
-        size: 0,
-        link: None,
-    };
-    entry
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeMap;
+
+    use kasmforge_digest::Digest;
+
+    /// Contents in memory.
+    #[derive(Default)]
+    struct Memory(BTreeMap<Digest, Vec<u8>>);
+
+    impl Contents for Memory {
+        fn read(&self, _: &TreePath, entry: &Entry) -> io::Result<Vec<u8>> {
+            let (digest, _) = entry.content().expect("a regular file");
+            Ok(self.0[&digest].clone())
+        }
+
+        fn keep(&mut self, content: &[u8], like: &Entry) -> io::Result<Entry> {
+            let digest = Digest::of(content);
+            self.0.insert(digest, content.to_vec());
+            let mut entry = like.clone();
+            entry.node = Entry::file(0, 0, digest, content.len() as u64).node;
+            Ok(entry)
+        }
+    }
+
+    #[test]
+    fn what_scripts_made_is_removed_emptied_rewritten_or_left() {
+        let path = |text: &str| TreePath::new(text.as_bytes()).expect("a clean path");
+        let mut memory = Memory::default();
+        let mut made = Tree::new();
+        for (at, content) in [
+            ("etc/machine-id", &b"0123"[..]),
+            ("etc/hostname", b"here"),
+            ("etc/other", b"x"),
+            ("etc/ssl/certs/java/cacerts", b"none of Java's stores"),
+            ("usr/share/icons/a/apps/16/a.png", b"x"),
+            ("usr/share/icons/a/icon-theme.cache", b"x"),
+            ("usr/share/icons/b/apps/16/a.png", b"x"),
+            ("usr/share/icons/b/icon-theme.cache", b"x"),
+            (
+                "usr/share/info/dir",
+                b"* Menu:\n\nAll\n* b: (b).\n* a: (a).\n",
+            ),
+        ] {
+            let like = Entry::file(0o640, 7, Digest::of(b""), 0).owned(3, 4);
+            let entry = memory.keep(content, &like).expect("memory");
+            made.insert(path(at), entry);
+        }
+        let to_itself = Entry::symlink(b"..", 0);
+        made.insert(path("usr/share/icons/b/apps/16/up"), to_itself);
+        made.complete_parents();
+        let mut tree = made.clone();
+        // What a package ships is not looked at.
+        tree.insert(
+            path("var/log/a.log"),
+            made.get(&path("etc/other")).expect("it").clone(),
+        );
+        let applied = apply(&mut tree, &made, &mut memory).expect("memory");
+
+        let names: Vec<&str> = applied.iter().map(|one| one.name.as_str()).collect();
+        let expected = [
+            "machine-id",
+            "host-identity",
+            "info-index",
+            "endless-icon-caches",
+        ];
+        assert_eq!(names, expected);
+        for (at, content) in [
+            ("etc/machine-id", Some(&b""[..])),
+            ("etc/hostname", None),
+            ("etc/other", Some(b"x")),
+            ("etc/ssl/certs/java/cacerts", Some(b"none of Java's stores")),
+            ("usr/share/icons/a/icon-theme.cache", Some(b"x")),
+            ("usr/share/icons/b/icon-theme.cache", None),
+            (
+                "usr/share/info/dir",
+                Some(b"* Menu:\n\nAll\n* a: (a).\n* b: (b).\n"),
+            ),
+            ("var/log/a.log", Some(b"x")),
+        ] {
+            let found = tree.get(&path(at));
+            let read = found.map(|entry| memory.read(&path(at), entry).expect("memory"));
+            assert_eq!(read.as_deref(), content, "{at}");
+            let shapes = found.map(|entry| (entry.mode, entry.mtime, entry.uid, entry.gid));
+            assert_eq!(shapes, content.map(|_| (0o640, 7, 3, 4)), "{at}");
+        }
+        // What went through the rules once stays.
+        let before = tree.clone();
+        apply(&mut tree, &made, &mut memory).expect("memory");
+        assert_eq!(tree, before);
+    }
 
     #[test]
     fn patterns() {

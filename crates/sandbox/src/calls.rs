@@ -366,6 +366,10 @@ static NATIVE: &[Call] = &[
     native(libc::SYS_kexec_load, Kind::Refused),
     native(libc::SYS_kexec_file_load, Kind::Refused),
     native(libc::SYS_userfaultfd, Kind::Refused),
+    // A file of any path, by a number that can be guessed.
+    native(libc::SYS_open_by_handle_at, Kind::Refused),
+    // The kernel's messages are the host's.
+    native(libc::SYS_syslog, Kind::Refused),
     // Its statx would not be asked about.
     native(libc::SYS_io_uring_setup, Kind::Missing),
 ];
@@ -464,6 +468,8 @@ static I386: &[Call] = &[
     wide(336, Kind::Refused),
     wide(283, Kind::Refused),
     wide(374, Kind::Refused),
+    wide(342, Kind::Refused),
+    wide(103, Kind::Refused),
     wide(425, Kind::Missing),
     // The oldest stat calls, whose ids have 16 bits and whose files must be smaller than 2 GiB.
     // No C library of this century makes them.

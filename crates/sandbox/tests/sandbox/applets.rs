@@ -1,7 +1,8 @@
 //! What busybox cannot do, done by this executable inside.
 
+use std::ffi::CString;
 use std::fs::{self, File};
-use std::io::Write as _;
+use std::io::{Error, Write as _};
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::fs::{MetadataExt as _, fchown};
 use std::os::unix::net::{SocketAddr, UnixStream};
@@ -71,6 +72,31 @@ pub(crate) fn run(name: &str, arguments: &[&str]) {
                 .status()
                 .expect("a program");
             assert!(status.success());
+        }
+        // A system call by its number, with numbers and, behind an `@`, texts: what became of it.
+        ("call", [number, rest @ ..]) => {
+            let texts: Vec<CString> = rest
+                .iter()
+                .filter_map(|one| CString::new(one.strip_prefix('@')?).ok())
+                .collect();
+            let mut texts = texts.iter();
+            let mut arguments = [0; 6];
+            for (place, one) in arguments.iter_mut().zip(rest) {
+                *place = match one.strip_prefix('@') {
+                    Some(_) => texts.next().expect("a text").as_ptr() as libc::c_long,
+                    None => one.parse().expect("a number"),
+                };
+            }
+            let [a, b, c, d, e, f] = arguments;
+            let number: libc::c_long = number.parse().expect("a number");
+            #[expect(unsafe_code, reason = "calls that no library would make")]
+            // SAFETY: the texts outlive the call, and what else is given are numbers.
+            let returned = unsafe { libc::syscall(number, a, b, c, d, e, f) };
+            let error = Error::last_os_error();
+            super::say(&match returned {
+                -1 => format!("{}\n", error.raw_os_error().unwrap_or_default()),
+                _ => format!("done {returned}\n"),
+            });
         }
         ("connect", [name]) => {
             let address = SocketAddr::from_abstract_name(name).expect("an address");

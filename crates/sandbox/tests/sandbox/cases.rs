@@ -44,6 +44,7 @@ pub(crate) const ALL: &[(&str, Case)] = &[
     ("folders in reverse", reversed),
     ("who wrote what", writers),
     ("every way out is shut", escapes),
+    ("calls that reach past every wall", calls),
     ("too many processes, too many words", floods),
     ("programs of i386", i386),
     ("nothing outlives the caller", caller_dies),
@@ -675,6 +676,84 @@ fn escapes(bench: &Bench) -> String {
         "{output}"
     );
     assert!(host.exists());
+    String::new()
+}
+
+/// Keys, messages and handles have no namespace; what runs on the host can be named by a number only.
+fn calls(bench: &Bench) -> String {
+    // `KEY_SPEC_SESSION_KEYRING`, `PTRACE_ATTACH`, `SYSLOG_ACTION_SIZE_BUFFER`.
+    let (session, attach, size) = ("-3", "16", "10");
+    let own = std::process::id().to_string();
+    let mut script = String::from("set +e\n");
+    let mut expected = Vec::new();
+    // Process 1 is in a namespace further out.
+    let (refused, nobody) = (libc::EPERM, libc::ESRCH);
+    for (name, number, arguments, error) in [
+        (
+            "add_key",
+            libc::SYS_add_key,
+            &["@user", "@a", "@b", "1", session][..],
+            refused,
+        ),
+        (
+            "request_key",
+            libc::SYS_request_key,
+            &["@user", "@a", "0", session],
+            refused,
+        ),
+        ("keyctl", libc::SYS_keyctl, &["0", session, "0"], refused),
+        ("syslog", libc::SYS_syslog, &[size, "0", "0"], refused),
+        (
+            "handle",
+            libc::SYS_open_by_handle_at,
+            &["0", "@", "0"],
+            refused,
+        ),
+        (
+            "ptrace",
+            libc::SYS_ptrace,
+            &[attach, &own, "0", "0"],
+            nobody,
+        ),
+        (
+            "ptrace",
+            libc::SYS_ptrace,
+            &[attach, "1", "0", "0"],
+            refused,
+        ),
+        ("pidfd", libc::SYS_pidfd_open, &[&own, "0"], nobody),
+        (
+            "limits",
+            libc::SYS_prlimit64,
+            &[&own, "7", "0", "0"],
+            nobody,
+        ),
+        (
+            "priority",
+            libc::SYS_setpriority,
+            &["0", &own, "19"],
+            nobody,
+        ),
+    ] {
+        let arguments = arguments.join(" ");
+        script += &format!("echo {name} $(self applet call {number} {arguments})\n");
+        expected.push(format!("{name} {error}"));
+    }
+    script += "echo keys $(cat /proc/keys | wc -l)
+               echo of process 1: $(for one in /proc/1/fd/* /proc/1/root /proc/1/cwd; do
+                   readlink $one; ls $one/; done 2>/dev/null | wc -l)
+               for kind in cgroup ipc mnt net pid user uts; do readlink /proc/self/ns/$kind; done";
+    expected.extend(["keys 0", "of process 1: 0"].map(Into::into));
+    let (_, output) = bench.script(&script);
+    let lines: Vec<&str> = output.lines().collect();
+    let (told, namespaces) = lines.split_at(expected.len());
+    assert_eq!(told, expected);
+    assert_eq!(namespaces.len(), 7, "{output}");
+    for namespace in namespaces {
+        let (kind, _) = namespace.split_once(':').expect("its kind and its number");
+        let ours = fs::read_link(format!("/proc/self/ns/{kind}")).expect("a namespace");
+        assert_ne!(ours, Path::new(namespace));
+    }
     String::new()
 }
 
