@@ -7,6 +7,7 @@
 pub(crate) mod check;
 mod chosen;
 mod elsewhere;
+mod grouping;
 mod indexes;
 mod moved;
 mod of_project;
@@ -25,13 +26,13 @@ use kasmforge_archive::{Client, Download, Progress};
 use kasmforge_deb::archive::{DebError, DebReader};
 use kasmforge_digest::{Digest, KeyHasher};
 use kasmforge_lock::{ArchiveState, Lock, Workspace as LockedWorkspace};
-use kasmforge_plan::layers;
 use kasmforge_resolve::{Archive, Request, Stage as Asked, Universe, resolve};
 use kasmforge_spec::{DebByUrl, FileContent, Files, Located, Stage, Workspace};
 use kasmforge_store::Store;
 
 use self::chosen::{asked, identities, packages, preferred};
 pub(crate) use self::elsewhere::Listed;
+pub(crate) use self::grouping::regroup;
 use self::indexes::Made;
 pub(crate) use self::indexes::Universes;
 pub(crate) use self::moved::Moved;
@@ -327,9 +328,16 @@ impl Locking<'_> {
         })?;
         let moved = moved::moved(lock, &stage.name, universe, &solution, change);
         let packages = packages(universe, &solution, &debs, self.architecture)?;
-        let share = layers::shares(workspace.layers.budget, workspace.stages.len())[index];
         let known = lock.workspace(&stage.name, self.architecture);
         let earlier = known.map(|known| known.layers.clone());
+        let layers = grouping::group(
+            lock,
+            workspace,
+            index,
+            self.architecture,
+            &packages,
+            earlier.as_deref(),
+        );
         let locked = LockedWorkspace {
             name: stage.name.clone(),
             architecture: self.architecture.into(),
@@ -339,7 +347,7 @@ impl Locking<'_> {
             request,
             asked: asked(&solution, stage, self.architecture),
             packages: Vec::new(),
-            layers: layers::group(&packages, share, earlier.as_deref()),
+            layers,
             image: known.and_then(|known| known.image),
         };
         lock.put(locked, packages);

@@ -329,6 +329,51 @@ fn security_updates_bring_only_what_they_force() {
     ");
 }
 
+/// The groups of a workspace's layers in a lock's text.
+fn groups<'a>(lock: &'a str, workspace: &str) -> &'a str {
+    let (_, own) = lock
+        .split_once(&format!("[[workspace]]\nname = \"{workspace}\"\n"))
+        .expect("the workspace is locked");
+    let (_, groups) = own.split_once("layers = [\n").expect("it has layers");
+    groups.split_once("\n]").expect("the list ends").0
+}
+
+#[test]
+fn packages_stay_in_their_layers_until_they_are_to_be_grouped_anew() {
+    let archive = Archive::of(&panel("1"));
+    let project = project(&archive, "");
+    run(&project, &["lock"]);
+    let first = project.lock().expect("a lock");
+    let grouped = groups(&first, "desktop").to_owned();
+    // What extends it, and may have fewer layers than it has.
+    let child =
+        "extends = \"desktop\"\n[packages]\ninstall = [\"probe-icons\"]\n[layers]\nbudget = 9\n";
+    project.define("child", child);
+    run(&project, &["lock"]);
+    run(&project, &["update"]);
+    let with_child = project.lock().expect("a lock");
+    assert_eq!(groups(&with_child, "desktop"), grouped);
+
+    // As if grouped otherwise at an earlier time.
+    let otherwise = grouped.replacen("],\n    [", ", ", 1);
+    assert_ne!(otherwise, grouped);
+    project.file(
+        "kasmforge.lock",
+        with_child.replacen(&grouped, &otherwise, 1).as_bytes(),
+    );
+    run(&project, &["lock"]);
+    run(&project, &["update"]);
+    let kept = project.lock().expect("a lock");
+    assert_eq!(groups(&kept, "desktop"), otherwise);
+
+    // No index is read for it.
+    drop(archive);
+    let ran = project.run(&["lock", "--regroup", "--offline"]);
+    assert_eq!(ran.status, 0, "{ran:?}");
+    assert_eq!(project.lock().expect("a lock"), with_child);
+    assert!(run(&project, &["lock", "--regroup", "desktop"]).contains("up to date"));
+}
+
 #[test]
 fn locks_are_compared() {
     let log = |version: &str| {

@@ -12,7 +12,7 @@ pub(super) use self::bring::{Bringing, bring};
 use super::Context;
 use crate::cli::{Global, Locking as How};
 use crate::fetching;
-use crate::locking::Change;
+use crate::locking::{Change, regroup};
 use crate::printer::{Printer, bytes};
 use crate::progress::Progress;
 use crate::project::Project;
@@ -33,6 +33,11 @@ pub(crate) struct Arguments {
     /// nobody. Fails if it does not fit.
     #[arg(long, conflicts_with_all = ["locked", "offline"])]
     pub(crate) check: bool,
+    /// Decides anew which packages share a layer, where the lock keeps it as it was: worth it where the
+    /// packages have become others since, or after an update of kasmforge that groups better. The
+    /// layers that come out of it are made and sent once.
+    #[arg(long, conflicts_with_all = ["check", "locked"])]
+    pub(crate) regroup: bool,
     /// Also keeps every input (packages, downloads) in a folder, from which `build --vendored`
     /// builds without a network. `oci:DIR` makes it an OCI image layout, to be pushed to a registry.
     #[arg(long, value_name = "[oci:]DIR", conflicts_with_all = ["check", "workspaces"])]
@@ -53,11 +58,15 @@ pub(crate) fn run(wanted: &Arguments, global: &Global, printer: &Printer) -> any
         wanted.workspaces.clone()
     };
     let lock = context.project.lock()?;
-    let lock = if all {
+    let mut lock = if all {
         forget(lock, &names, &context.project)?
     } else {
         lock
     };
+    if wanted.regroup {
+        let workspaces = names.iter().map(|name| context.project.load(name));
+        regroup(&mut lock, workspaces.collect::<anyhow::Result<_>>()?);
+    }
     let brought = bring(Bringing {
         lock,
         names: &names,

@@ -14,6 +14,12 @@
 //! Beside ours stand one layer for all (as `docker build` has it) and apko's: packages of one origin
 //! together, the largest alone up to the budget, all others in one layer. The state layer, which
 //! holds dpkg's database, changes at every update with all of them, and is left out of all.
+//!
+//! The last row is the least that any grouping could send: what changed, and nothing else.
+//!
+//! `unpacked` is what an engine unpacks again that knows layers by all that lies below them (Docker's
+//! classic store): the changed layer and all above it; of apko's, the largest lies lowest. There ours
+//! pays for its stages: a change in one that many images share has all of theirs above it.
 
 #![expect(
     clippy::print_stdout,
@@ -74,8 +80,11 @@ fn stages(lock: &Lock, name: &str) -> Vec<Vec<Package>> {
 /// A package as its release had it: without the counter of updates, out of the main archive.
 fn released(package: &Package) -> Package {
     let mut package = package.clone();
-    if let Some((version, _)) = package.version.split_once("+deb") {
-        package.version = version.to_owned();
+    // A backport of a later version, `~deb`, may have come with the release, or tell of an update.
+    for mark in ["+deb", "~deb"] {
+        if let Some((version, _)) = package.version.split_once(mark) {
+            package.version = version.to_owned();
+        }
     }
     if let Some(archive) = package.archive.strip_suffix("-security") {
         package.archive = archive.to_owned();
@@ -109,79 +118,122 @@ fn updates(lock: &Lock, names: &BTreeMap<&str, u64>) -> BTreeMap<String, u64> {
     updates
 }
 
+/// A layer, as far as bytes go.
+struct Layer {
+    sources: Vec<String>,
+    /// Bytes of the packages in it. A source may have others in another stage.
+    size: u64,
+}
+
+impl Layer {
+    fn new(sources: Vec<String>, sizes: &BTreeMap<&str, u64>) -> Self {
+        let size = sources.iter().map(|name| sizes[name.as_str()]).sum();
+        Self { sources, size }
+    }
+}
+
+/// Bytes each source installs.
+fn sizes(packages: &[Package]) -> BTreeMap<&str, u64> {
+    let mut sizes = BTreeMap::new();
+    for package in packages {
+        *sizes.entry(package.source.as_str()).or_default() += package.installed_size * 1024;
+    }
+    sizes
+}
+
 fn replay(lock: &Lock, name: &str) {
     let stages = stages(lock, name);
-    let mut sizes: BTreeMap<&str, u64> = BTreeMap::new();
-    for package in stages.iter().flatten() {
-        *sizes.entry(&package.source).or_default() += package.installed_size * 1024;
-    }
-    let updates = updates(lock, &sizes);
+    let packages: Vec<Package> = stages.iter().flatten().cloned().collect();
+    let sizes_of_all = sizes(&packages);
+    let updates = updates(lock, &sizes_of_all);
     let count: u64 = updates.values().sum();
     println!(
         "{name}: {} sources, {} MB; {} of them updated, {count} updates",
-        sizes.len(),
-        sizes.values().sum::<u64>() / 1_000_000,
+        sizes_of_all.len(),
+        sizes_of_all.values().sum::<u64>() / 1_000_000,
         updates.len(),
     );
     if count == 0 {
         return;
     }
-    let shares = layers::shares(BUDGET, stages.len());
-    let ours: Vec<Vec<String>> = stages
-        .iter()
-        .zip(shares)
-        .flat_map(|(packages, share)| layers::group(packages, share, None))
-        .collect();
-    let all = || sizes.keys().map(|name| (*name).to_owned()).collect();
-    let single: Vec<Vec<String>> = sizes.keys().map(|name| vec![(*name).to_owned()]).collect();
-    let apko = apko(&sizes, BUDGET as usize);
-    // A source may have packages in several stages: its layer is then counted in each.
-    let base = mean(&apko, &sizes, &updates);
+    let mut ours = Vec::new();
+    let mut below = Vec::new();
+    for packages in &stages {
+        let groups = layers::group(packages, BUDGET, &below, None);
+        below.push(groups.len());
+        let sizes = sizes(packages);
+        ours.extend(groups.into_iter().map(|group| Layer::new(group, &sizes)));
+    }
+    let all = sizes_of_all.keys().map(|name| (*name).to_owned()).collect();
+    let apko = apko(&sizes_of_all, BUDGET as usize);
+    let base = sent(&apko, &updates);
     println!(
-        "  {:<28} {:>6} {:>14} {:>8}",
-        "grouping", "layers", "mean per update", "ratio"
+        "  {:<24} {:>6} {:>15} {:>8} {:>12}",
+        "grouping", "layers", "mean per update", "ratio", "unpacked"
     );
-    for (what, groups) in [
-        ("one layer", vec![all()]),
+    for (what, layers) in [
+        ("one layer", vec![Layer::new(all, &sizes_of_all)]),
         ("apko's, by origin", apko),
         ("kasmforge's", ours),
-        ("each source alone (no limit)", single),
     ] {
-        let mean = mean(&groups, &sizes, &updates);
+        let mean = sent(&layers, &updates);
         println!(
-            "  {what:<28} {:>6} {:>12.1} MB {:>8.3}",
-            groups.len(),
+            "  {what:<24} {:>6} {:>12.1} MB {:>8.3} {:>9.1} MB",
+            layers.len(),
             mean / 1e6,
-            mean / base
+            mean / base,
+            unpacked(&layers, &updates) / 1e6,
         );
     }
+    let alone = sizes_of_all
+        .keys()
+        .map(|name| Layer::new(vec![(*name).to_owned()], &sizes_of_all));
+    let least = sent(&alone.collect::<Vec<_>>(), &updates);
+    println!(
+        "  {:<24} {:>6} {:>12.1} MB {:>8.3}",
+        "the least: what changed",
+        "",
+        least / 1e6,
+        least / base,
+    );
 }
 
 /// The largest origins alone, the rest together.
-fn apko(sizes: &BTreeMap<&str, u64>, budget: usize) -> Vec<Vec<String>> {
+fn apko(sizes: &BTreeMap<&str, u64>, budget: usize) -> Vec<Layer> {
     let mut by_size: Vec<(&str, u64)> = sizes.iter().map(|(name, size)| (*name, *size)).collect();
     by_size.sort_by_key(|(name, size)| (std::cmp::Reverse(*size), *name));
-    let alone = by_size.len().min(budget - 1);
+    let (alone, rest) = by_size.split_at(by_size.len().min(budget - 1));
     let name = |(name, _): &(&str, u64)| (*name).to_owned();
-    let mut groups: Vec<Vec<String>> = by_size[..alone].iter().map(|one| vec![name(one)]).collect();
-    groups.push(by_size[alone..].iter().map(name).collect());
-    groups
+    let mut groups: Vec<Vec<String>> = alone.iter().map(|one| vec![name(one)]).collect();
+    if !rest.is_empty() {
+        groups.push(rest.iter().map(name).collect());
+    }
+    let layers = groups.into_iter().map(|group| Layer::new(group, sizes));
+    layers.collect()
 }
 
-/// The mean number of bytes sent again for one update.
-fn mean(
-    groups: &[Vec<String>],
-    sizes: &BTreeMap<&str, u64>,
-    updates: &BTreeMap<String, u64>,
-) -> f64 {
-    let size = |group: &Vec<String>| -> u64 {
-        let known = group.iter().filter_map(|name| sizes.get(name.as_str()));
-        known.sum()
-    };
-    let mut sent = 0;
-    for (source, times) in updates {
-        let layers = groups.iter().filter(|group| group.contains(source));
-        sent += times * layers.map(size).sum::<u64>();
-    }
-    sent as f64 / updates.values().sum::<u64>() as f64
+/// The mean number of bytes sent again for one update: the layers that change.
+fn sent(layers: &[Layer], updates: &BTreeMap<String, u64>) -> f64 {
+    mean(updates, |source| {
+        let changed = layers.iter().filter(|layer| layer.sources.contains(source));
+        changed.map(|layer| layer.size).sum()
+    })
+}
+
+/// The mean number of bytes unpacked again for one update: from the lowest layer that changes up.
+fn unpacked(layers: &[Layer], updates: &BTreeMap<String, u64>) -> f64 {
+    mean(updates, |source| {
+        let above = layers
+            .iter()
+            .skip_while(|layer| !layer.sources.contains(source));
+        above.map(|layer| layer.size).sum()
+    })
+}
+
+fn mean(updates: &BTreeMap<String, u64>, bytes: impl Fn(&String) -> u64) -> f64 {
+    let total: u64 = updates
+        .iter()
+        .map(|(source, times)| times * bytes(source))
+        .sum();
+    total as f64 / updates.values().sum::<u64>() as f64
 }

@@ -42,6 +42,9 @@ pub(crate) fn stage(name: &str, packages: Packages, services: Vec<Service>, sum:
         users: sum.users.iter().map(|entry| entry.user.clone()).collect(),
         services,
         slim: slim(&sum.slim),
+        layers: Layers {
+            budget: (sum.layers.budget.as_ref()).map_or(BUDGET, |budget| budget.value.0),
+        },
         repository: repository(name, &sum.image),
     }
 }
@@ -75,9 +78,6 @@ pub(crate) fn workspace(
         debian,
         stages,
         image: image(&link.name, sum.image, healthcheck),
-        layers: Layers {
-            budget: sum.layers.budget.map_or(BUDGET, |budget| budget.value.0),
-        },
         deploy: deploy(&link.name, sum.deploy),
         kasm: kasm(sum.kasm),
         checks: sum.checks,

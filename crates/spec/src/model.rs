@@ -101,8 +101,6 @@ pub struct Workspace {
     pub stages: Vec<Stage>,
     /// The image's configuration.
     pub image: Image,
-    /// How layers are made.
-    pub layers: Layers,
     /// How the container is run.
     pub deploy: Deploy,
     /// What Kasm's registry and API are told.
@@ -132,6 +130,8 @@ pub struct Stage {
     pub services: Vec<Service>,
     /// What is left out of this stage's packages.
     pub slim: Slim,
+    /// How layers are made, as the workspace says that the stage alone would make.
+    pub layers: Layers,
     /// The repository the image of this stage is given, for messages.
     pub repository: String,
 }
@@ -401,7 +401,7 @@ pub struct Healthcheck {
 /// How layers are made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Layers {
-    /// At most this many layers in the whole image.
+    /// At most this many layers in the image whose last stage this is.
     pub budget: u32,
 }
 

@@ -31,6 +31,11 @@ fn requests(stage: &Stage) -> Vec<&str> {
         .collect()
 }
 
+fn budgets(workspace: &Workspace) -> Vec<u32> {
+    let stages = workspace.stages.iter();
+    stages.map(|stage| stage.layers.budget).collect()
+}
+
 #[test]
 fn single_values_are_the_nearest() {
     let budget = |number: u32| format!("[layers]\nbudget = {number}\n");
@@ -45,8 +50,11 @@ fn single_values_are_the_nearest() {
     ] {
         let [core, first, second, desktop] = files;
         let workspace = merged(core, first, second, desktop);
-        assert_eq!(workspace.layers.budget, expected, "{files:?}");
+        assert_eq!(budgets(&workspace).last(), Some(&expected), "{files:?}");
     }
+    // A stage's layers are what the workspace makes of it, whoever extends that.
+    let workspace = merged(&one, &two, &three, &four);
+    assert_eq!(budgets(&workspace), [1, 4]);
 }
 
 #[test]
@@ -208,7 +216,7 @@ fn modules_of_modules_come_before_their_users_and_once() {
     ];
     let workspace = right(&files);
     assert_eq!(requests(&workspace.stages[0]), ["ff", "ss", "dd"]);
-    assert_eq!(workspace.layers.budget, 7);
+    assert_eq!(budgets(&workspace), [7]);
 }
 
 #[test]
