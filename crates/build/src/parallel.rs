@@ -12,6 +12,18 @@ pub(crate) fn processors() -> usize {
     thread::available_parallelism().map_or(1, usize::from)
 }
 
+/// Lets whatever else wants a processor go before this thread, and before those it starts.
+///
+/// The scripts of a stage run one after another and everybody waits for them; what runs beside them
+/// takes what they leave. Only a thread that will not start a script may ask for this: there is no
+/// way back without a privilege.
+pub(crate) fn stand_back() {
+    /// About a tenth of the weight that a thread has by itself.
+    const STEPS: i32 = 10;
+    // Where it is refused, the work is done at the ordinary pace.
+    drop(rustix::process::nice(STEPS));
+}
+
 /// Does something with each item, first come first served, on so many threads; stops at the first
 /// failure. Outcomes come in the order of the items.
 pub(crate) fn try_map<T: Sync, R: Send, E: Send>(

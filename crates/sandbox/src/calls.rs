@@ -98,6 +98,8 @@ pub(crate) enum Kind {
     SetLimit { resource: usize },
     /// signal, action: made to begin interrupted calls again. `word`: bytes of a C `long`.
     Handle { word: usize },
+    /// Waiting: spared some programs.
+    Sleep,
     /// path, arguments, environment: who writes next. In a trial only.
     Execute,
     /// descriptor, buffer, size: turned round. In a trial only.
@@ -358,6 +360,8 @@ static NATIVE: &[Call] = &[
     native(libc::SYS_setrlimit, Kind::SetLimit { resource: 0 }),
     native(libc::SYS_prlimit64, Kind::SetLimit { resource: 1 }),
     native(libc::SYS_rt_sigaction, Kind::Handle { word: 8 }),
+    native(libc::SYS_nanosleep, Kind::Sleep),
+    native(libc::SYS_clock_nanosleep, Kind::Sleep),
     native(libc::SYS_add_key, Kind::Refused),
     native(libc::SYS_request_key, Kind::Refused),
     native(libc::SYS_keyctl, Kind::Refused),
@@ -459,6 +463,9 @@ static I386: &[Call] = &[
     wide(463, Kind::Missing),
     wide(464, Kind::Missing),
     wide(174, Kind::Handle { word: 4 }),
+    wide(162, Kind::Sleep),
+    wide(267, Kind::Sleep),
+    wide(407, Kind::Sleep),
     wide(75, Kind::SetLimit { resource: 0 }),
     wide(340, Kind::SetLimit { resource: 1 }),
     wide(286, Kind::Refused),

@@ -85,6 +85,7 @@ fn decision(call: &Call) -> Vec<Instruction> {
         | Kind::SetAttribute(_)
         | Kind::GetAttribute(_)
         | Kind::RemoveAttribute(_)
+        | Kind::Sleep
         | Kind::Execute
         | Kind::List
         | Kind::Clock

@@ -50,8 +50,14 @@ impl Carrying<'_> {
         let last = plan.stages.len().saturating_sub(1);
         let workers = parallel::processors();
         let (configured, background) = thread::scope(|scope| {
-            for _ in 0..workers {
-                scope.spawn(|| unpacking.work());
+            for worker in 0..workers {
+                let unpacking = &unpacking;
+                scope.spawn(move || {
+                    if worker > 0 {
+                        parallel::stand_back();
+                    }
+                    unpacking.work();
+                });
             }
             let absent = unpacking.absent();
             if !absent.is_empty() {

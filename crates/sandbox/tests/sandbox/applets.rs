@@ -64,6 +64,14 @@ pub(crate) fn run(name: &str, arguments: &[&str]) {
                 .expect("after 1970");
             super::say(&format!("{}\n", since.as_secs()));
         }
+        ("wait", [seconds]) => {
+            let seconds = seconds.parse().expect("a number");
+            let left = rustix::thread::nanosleep(&rustix::thread::Timespec {
+                tv_sec: seconds,
+                tv_nsec: 0,
+            });
+            assert!(matches!(left, rustix::thread::NanosleepRelativeResult::Ok));
+        }
         ("become", [uid, gid, program, rest @ ..]) => {
             let status = Command::new(program)
                 .args(rest)

@@ -35,6 +35,7 @@ pub(crate) const ALL: &[(&str, Case)] = &[
     ("nothing outlives the program", orphans),
     ("many processes", many_processes),
     ("children end at any time", children_end),
+    ("who waits for the clock alone need not", spared_waiting),
     ("endings", endings),
     ("output comes as it is written", output),
     ("another identity is told", identity),
@@ -420,6 +421,16 @@ fn children_end(bench: &Bench) -> String {
          trap 'echo trapped' CHLD; sleep 0 & wait $! || true; trap - CHLD; echo done",
     );
     assert_eq!(output, "trapped\ndone\n");
+    output
+}
+
+/// If it had to wait, so would whoever runs this.
+fn spared_waiting(bench: &Bench) -> String {
+    let (_, output) = bench.script(
+        "mkdir -p /usr/bin; cp /bin/self /usr/bin/fc-cache
+         /usr/bin/fc-cache applet wait 100000 && sleep 0.01 && echo done",
+    );
+    assert_eq!(output, "done\n");
     output
 }
 
