@@ -226,13 +226,11 @@ impl Building<'_> {
 
     /// Notes the image in the lock, and says when the same lock once gave another.
     fn note(&self, lock: &mut Lock, built: &Built) -> anyhow::Result<()> {
-        let written = self.context.project.lock()?;
-        let of = |lock: &Lock| {
-            lock.workspace(&built.workspace, &built.architecture)
-                .and_then(|one| one.image)
-        };
         if self.wanted.locking.locked {
-            if let Some(expected) = of(&written).filter(|expected| *expected != built.manifest) {
+            let written = self.context.project.lock()?;
+            let noted = written.workspace(&built.workspace, &built.architecture);
+            let noted = noted.and_then(|one| one.image);
+            if let Some(expected) = noted.filter(|expected| *expected != built.manifest) {
                 self.progress.warn(&format!(
                     "the lock knows this image as {expected}; files of the definition, or \
                      kasmforge itself, have changed since"

@@ -21,7 +21,15 @@ pub(crate) fn stand_back() {
     /// About a tenth of the weight that a thread has by itself.
     const STEPS: i32 = 10;
     // Where it is refused, the work is done at the ordinary pace.
-    drop(rustix::process::nice(STEPS));
+    let _ = rustix::process::nice(STEPS);
+}
+
+/// Frees something large on a thread of its own, which nobody waits for: a process that ends meanwhile
+/// takes it along.
+pub(crate) fn free_beside<T: Send + 'static>(large: T) {
+    let thread = thread::Builder::new().spawn(move || drop(large));
+    // Where there is no thread to be had it was freed here.
+    drop(thread);
 }
 
 /// Does something with each item, first come first served, on so many threads; stops at the first

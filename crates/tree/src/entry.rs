@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use kasmforge_digest::Digest;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::path::{escape, unescape};
+use crate::path::{escape, escaped};
 use crate::{FOLDER_TIME, TreePath};
 
 /// One entry of a tree: what it is, and the metadata all kinds share.
@@ -95,9 +95,7 @@ impl Serialize for Target {
 
 impl<'de> Deserialize<'de> for Target {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
-        let bytes = unescape(&text).ok_or_else(|| serde::de::Error::custom("a broken escape"))?;
-        Ok(Self(bytes.into()))
+        escaped(deserializer, |bytes| Ok(Self(bytes.into())))
     }
 }
 

@@ -1,14 +1,18 @@
 //! Paths below a root.
 
 use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
 
+use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A path below a root: no leading or final `/`, no empty, `.` or `..` component, any other bytes.
 ///
-/// The empty path is the root itself.
+/// The empty path is the root itself. A clone shares the bytes: trees are cloned whole, and have
+/// many thousand paths.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct TreePath(Box<[u8]>);
+pub struct TreePath(Arc<[u8]>);
 
 /// A path that would leave its root, or that names nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -38,6 +42,9 @@ impl TreePath {
                 why,
             })
         };
+        if is_clean(bytes) {
+            return Ok(Self(bytes.into()));
+        }
         let mut clean = Vec::with_capacity(bytes.len());
         for component in bytes.split(|byte| *byte == b'/') {
             match component {
@@ -164,6 +171,14 @@ impl std::str::FromStr for TreePath {
     }
 }
 
+/// Whether a path is as [`TreePath`] has it, or the root.
+fn is_clean(bytes: &[u8]) -> bool {
+    bytes.is_empty()
+        || bytes.split(|byte| *byte == b'/').all(|name| {
+            !matches!(name, b"" | b"." | b"..") && name.len() <= 255 && !name.contains(&0)
+        })
+}
+
 /// Bytes as text in which `%` and whatever is not UTF-8 stand as `%` and two digits.
 pub(crate) fn escape(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
@@ -207,10 +222,40 @@ impl Serialize for TreePath {
 
 impl<'de> Deserialize<'de> for TreePath {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
-        let bytes = unescape(&text).ok_or_else(|| serde::de::Error::custom("a broken escape"))?;
-        Self::new(&bytes).map_err(serde::de::Error::custom)
+        escaped(deserializer, |bytes| {
+            Self::new(bytes).map_err(|invalid| invalid.to_string())
+        })
     }
+}
+
+/// Reads an escaped text, and makes something of its bytes without a copy of them in between
+/// where nothing is escaped, which is nearly always.
+pub(crate) fn escaped<'de, D: Deserializer<'de>, T>(
+    deserializer: D,
+    make: impl FnOnce(&[u8]) -> Result<T, String>,
+) -> Result<T, D::Error> {
+    struct Escaped<T, F>(F, PhantomData<T>);
+
+    impl<T, F: FnOnce(&[u8]) -> Result<T, String>> Visitor<'_> for Escaped<T, F> {
+        type Value = T;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("bytes as escaped text")
+        }
+
+        fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<T, E> {
+            let made = if text.contains('%') {
+                unescape(text)
+                    .ok_or_else(|| "a broken escape".to_owned())
+                    .and_then(|bytes| self.0(&bytes))
+            } else {
+                self.0(text.as_bytes())
+            };
+            made.map_err(E::custom)
+        }
+    }
+
+    deserializer.deserialize_str(Escaped(make, PhantomData))
 }
 
 #[cfg(test)]
