@@ -78,13 +78,7 @@ verify() {
 }
 
 verify_700() {
-    project verify-700 <<'EOF'
-[debian]
-suite = "trixie"
-[packages]
-install = ["xfce4", "xfce4-terminal", "xfce4-goodies", "firefox-esr", "libreoffice", "vlc", "default-jre",
-           "emacs", "elementary-xfce-icon-theme", "librsvg2-common", "man-db", "openssh-server"]
-EOF
+    project verify-700 <tests/nightly/seven-hundred.toml
     "$kasmforge" -C "$work/verify-700" verify desktop
 }
 
