@@ -313,6 +313,26 @@ fn damaged_unpacked_files_are_noticed_and_made_again() {
     }
 }
 
+/// Layers are copied from archives of earlier builds; what is damaged there is made again.
+#[test]
+fn a_damaged_archive_of_an_earlier_build_is_not_copied_from() {
+    let (_folder, project) = seeded();
+    let earlier = project.build("desktop");
+    project.define("other", &definition());
+    damage(&earlier.archive);
+    let ran = project.run(&["build", "other", "--json"]);
+    assert_eq!(ran.status, 0, "{ran:?}");
+    assert!(
+        ran.errors.contains("that archive was damaged"),
+        "{}",
+        ran.errors
+    );
+    let image = Image::of(&ran);
+    fs::remove_file(&image.archive).expect("the archive");
+    assert_eq!(project.build("other").digest, image.digest);
+    builds_the_same(&project);
+}
+
 #[test]
 fn lost_records_cost_time_and_nothing_else() {
     let (_folder, project) = seeded();

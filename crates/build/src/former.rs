@@ -18,7 +18,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use kasmforge_digest::Digest;
+use kasmforge_digest::{Digest, Hasher};
 use kasmforge_image::BLOCK;
 use kasmforge_store::Store;
 use tempfile::TempDir;
@@ -66,13 +66,15 @@ fn is_at(file: &File, path: &Path) -> bool {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Source<'a> {
     file: &'a File,
+    /// The archive's path; none of what has no name any more.
+    pub(crate) archive: Option<&'a Path>,
     offset: u64,
 }
 
 /// The archives of every workspace's last build, held.
 #[derive(Debug, Default)]
 pub(crate) struct Former {
-    files: Vec<Hold>,
+    files: Vec<(Hold, Option<PathBuf>)>,
     layers: BTreeMap<Digest, (usize, u64, u64)>,
 }
 
@@ -85,7 +87,7 @@ impl Former {
                 continue;
             };
             let index = former.files.len();
-            former.files.push(hold);
+            former.files.push((hold, Some(built.archive.clone())));
             for part in &built.parts {
                 if let Some(digest) = part.digest {
                     let offset = part.offset + BLOCK;
@@ -100,12 +102,12 @@ impl Former {
     /// Lets go of an archive: its layers cannot be had from here any more.
     pub(crate) fn let_go(&mut self, path: &Path) {
         let here = |hold: &Hold| hold.0.as_deref().is_some_and(|file| is_at(file, path));
-        for hold in self.files.iter_mut().filter(|hold| here(hold)) {
+        for (hold, _) in self.files.iter_mut().filter(|(hold, _)| here(hold)) {
             *hold = Hold::default();
         }
         let files = &self.files;
         self.layers
-            .retain(|_, (index, _, _)| files[*index].0.is_some());
+            .retain(|_, (index, _, _)| files[*index].0.0.is_some());
     }
 
     /// Sets layers aside that only this build's archive has, into a file of their own; `None` where
@@ -132,21 +134,30 @@ impl Former {
                 .find(|part| part.digest == Some(digest))?;
             let source = Source {
                 file: &archive,
+                archive: Some(&built.archive),
                 offset: part.offset + BLOCK,
             };
-            copy(&source, &aside, end, size).ok()?;
+            // A damaged one is told when it is copied from where it is.
+            if copy(&source, &aside, end, size).ok()? != digest {
+                return None;
+            }
             self.layers.insert(digest, (self.files.len(), end, size));
             end += size;
         }
-        self.files.push(Hold(Some(Arc::new(aside))));
+        self.files.push((Hold(Some(Arc::new(aside))), None));
         Some(())
     }
 
     /// Where a layer of this size can be had.
     pub(crate) fn source(&self, digest: &Digest, size: u64) -> Option<Source<'_>> {
         let (index, offset, room) = *self.layers.get(digest)?;
-        let file = self.files[index].0.as_deref()?;
-        (size <= room).then_some(Source { file, offset })
+        let (hold, path) = &self.files[index];
+        let file = hold.0.as_deref()?;
+        (size <= room).then_some(Source {
+            file,
+            archive: path.as_deref(),
+            offset,
+        })
     }
 
     /// Whether a layer of this size can be had.
@@ -155,45 +166,27 @@ impl Former {
     }
 }
 
-/// Copies a layer's bytes to a place of another archive.
-pub(crate) fn copy(source: &Source<'_>, to: &File, at: u64, size: u64) -> io::Result<()> {
-    let (mut from_offset, mut to_offset) = (source.offset, at);
-    let end = source.offset + size;
-    while from_offset < end {
-        let left = usize::try_from(end - from_offset).unwrap_or(usize::MAX);
-        let copied = rustix::fs::copy_file_range(
-            source.file,
-            Some(&mut from_offset),
-            to,
-            Some(&mut to_offset),
-            left,
-        );
-        match copied {
-            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(_) => {}
-            Err(rustix::io::Errno::INTR) => {}
-            // Kernels and file systems that cannot: by hand.
-            Err(_) => return copy_by_hand(source.file, from_offset, to, to_offset, end),
-        }
-    }
-    Ok(())
-}
-
-fn copy_by_hand(from: &File, mut at: u64, to: &File, mut place: u64, end: u64) -> io::Result<()> {
+/// Copies a layer's bytes to a place of another archive; gives their digest. They are read anyway, and
+/// what was damaged since must not go from archive to archive.
+pub(crate) fn copy(source: &Source<'_>, to: &File, at: u64, size: u64) -> io::Result<Digest> {
+    let mut hasher = Hasher::new();
     let mut buffer = vec![0; 1 << 20];
-    while at < end {
+    let mut done = 0;
+    while done < size {
         let most = buffer
             .len()
-            .min(usize::try_from(end - at).unwrap_or(usize::MAX));
-        let count = from.read_at(&mut buffer[..most], at)?;
+            .min(usize::try_from(size - done).unwrap_or(usize::MAX));
+        let count = source
+            .file
+            .read_at(&mut buffer[..most], source.offset + done)?;
         if count == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        to.write_all_at(&buffer[..count], place)?;
-        at += count as u64;
-        place += count as u64;
+        hasher.update(&buffer[..count]);
+        to.write_all_at(&buffer[..count], at + done)?;
+        done += count as u64;
     }
-    Ok(())
+    Ok(hasher.finish())
 }
 
 /// An archive taken over: open, alone, and moved out of the way.

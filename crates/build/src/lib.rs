@@ -258,7 +258,15 @@ pub fn build(
     // Damaged contents are found by their names and dropped; what is dropped is made again.
     let text = format!("stored files were damaged and are made again ({error})");
     observer.event(Event::Warning { text: &text });
-    drop_damaged(store, request, lock)?;
+    match error {
+        // Whatever else is in it: it is no image any more.
+        BuildError::Pack(PackError::DamagedArchive { archive, .. }) => {
+            if let Some(archive) = archive {
+                drop(std::fs::remove_file(archive));
+            }
+        }
+        _ => drop_damaged(store, request, lock)?,
+    }
     attempt(store, request, lock, supply, observer)
 }
 
@@ -290,7 +298,10 @@ fn is_damage(error: &BuildError) -> bool {
         cause = error.source();
     }
     // Transparent variants stand in for their cause, which therefore is not among the sources.
-    matches!(error, BuildError::Pack(PackError::Damaged { .. }))
+    matches!(
+        error,
+        BuildError::Pack(PackError::Damaged { .. } | PackError::DamagedArchive { .. })
+    )
 }
 
 fn attempt(

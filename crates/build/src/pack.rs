@@ -92,6 +92,19 @@ pub enum PackError {
         /// What it is.
         found: Digest,
     },
+    /// A layer in the archive of an earlier build is not what it was.
+    #[error(
+        "the layer {layer} in {} is {found} by now: that archive was damaged",
+        archive.as_deref().map_or_else(|| "an earlier archive".into(), |path| path.display().to_string())
+    )]
+    DamagedArchive {
+        /// The archive, unless it has no name any more.
+        archive: Option<PathBuf>,
+        /// What the layer was.
+        layer: Digest,
+        /// What it is.
+        found: Digest,
+    },
     /// A layer that an earlier archive had is there no more.
     #[error("an archive of an earlier build vanished meanwhile; run the build again")]
     Vanished,
@@ -198,7 +211,15 @@ impl<'a> Archive<'a> {
         match packing {
             Packing::Kept { digest, .. } => Ok(*digest),
             Packing::Copied { digest, source, .. } => {
-                former::copy(source, self.file, at, size).map_err(|error| self.failed(error))?;
+                let found = former::copy(source, self.file, at, size);
+                let found = found.map_err(|error| self.failed(error))?;
+                if found != *digest {
+                    return Err(PackError::DamagedArchive {
+                        archive: source.archive.map(Into::into),
+                        layer: *digest,
+                        found,
+                    });
+                }
                 self.observer.event(Event::Packed { bytes: size });
                 self.pad(at + size)?;
                 Ok(*digest)
