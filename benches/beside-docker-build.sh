@@ -27,7 +27,7 @@ mirror=${mirror%% *}
 [ -n "$mirror" ] || { echo "no mirror: set KASMFORGE_MIRROR" >&2; exit 2; }
 security=${mirror%/}-security
 work=$(mktemp -d)
-trap 'rm -rf "$work"; docker image rm -f kasmforge-bench kasmforge-bench-base >/dev/null 2>&1 || true' EXIT
+trap 'rm -rf "$work"; docker image rm -f kasmforge-bench kasmforge-bench-plain kasmforge-bench-base >/dev/null 2>&1 || true' EXIT
 cp -r workspaces "$work/"
 # Without the project's lock: that of the first build names this workspace's packages and no others.
 
@@ -78,9 +78,11 @@ echo one >"$work/docker/file"
     echo "RUN printf 'path-exclude=/usr/share/doc/*\\npath-exclude=/usr/share/man/*\\n' > /etc/dpkg/dpkg.cfg.d/slim && \\"
     echo "    apt-get -o Acquire::Check-Valid-Until=false update && \\"
     echo "    apt-get install -y --no-install-recommends $packages && \\"
-    echo "    rm -rf /var/lib/apt/lists/* /var/cache/apt/archives/*.deb"
+    echo "    rm -rf /var/lib/apt/lists/* /var/cache/apt/archives/*.deb /var/cache/apt/*.bin"
     echo "COPY file /etc/file"
 } >"$work/docker/Dockerfile"
+# As most are written: nothing is kept from being unpacked.
+grep -v path-exclude "$work/docker/Dockerfile" | sed 's/^ *apt-get -o/RUN &/' >"$work/docker/plain"
 
 run docker-cold docker build --quiet --no-cache --network host -t kasmforge-bench "$work/docker"
 run cold "$kasmforge" -C "$work" --store "$work/store" build "$workspace"
@@ -95,6 +97,8 @@ sed -i '0,/^install = \[/s//install = ["tree", /' "$definition"
 run package "$kasmforge" -C "$work" --store "$work/store" build "$workspace"
 sed -i 's/--no-install-recommends /&tree /' "$work/docker/Dockerfile"
 run docker-package docker build --quiet --network host -t kasmforge-bench "$work/docker"
+run docker-plain docker build --quiet --no-cache --network host -t kasmforge-bench-plain \
+    -f "$work/docker/plain" "$work/docker"
 # The same packages in a tar, from the same mirror, its file system that of the store.
 run mmdebstrap env TMPDIR="$work" mmdebstrap --quiet --variant=minbase \
     --aptopt='Acquire::Check-Valid-Until "false"' --aptopt='APT::Install-Recommends "false"' \
@@ -106,8 +110,14 @@ mkdir -p "$work/store-debs/"
 cp -r "$work/store/blobs" "$work/store/steps" "$work/store/format" "$work/store-debs/"
 run debs "$kasmforge" -C "$work" --store "$work/store-debs" build "$workspace"
 
-ours=$("$kasmforge" -C "$work" --store "$work/store" --json build "$workspace" | jq .size)
-theirs=$(docker image inspect kasmforge-bench | jq '.[0].Size')
+# What the same engine says of each.
+"$kasmforge" -C "$work" --store "$work/store" load "$workspace" >/dev/null 2>&1
+image=$("$kasmforge" -C "$work" --store "$work/store" --json build "$workspace" | jq -r .reference)
+size() { docker image inspect "$1" | jq '.[0].Size'; }
+ours=$(size "$image")
+theirs=$(size kasmforge-bench)
+plain=$(size kasmforge-bench-plain)
+docker image rm -f "$image" >/dev/null
 ratio() { awk -v a="$1" -v b="$2" 'BEGIN { printf "%.2f", a / b }'; }
 row() { printf '| %-28s | %10s | %12s | %6s |\n' "$@"; }
 echo
@@ -119,5 +129,6 @@ row "cold, beside mmdebstrap" "${wall[cold]}" "${wall[mmdebstrap]} (mm)" "$(rati
 row "one package more" "${wall[package]}" "${wall[docker-package]}" "$(ratio "${wall[package]}" "${wall[docker-package]}")"
 row "one file changed" "${wall[file]}" "${wall[docker-file]}" "$(ratio "${wall[file]}" "${wall[docker-file]}")"
 row "nothing changed" "${wall[nothing]}" "${wall[docker-nothing]}" "$(ratio "${wall[nothing]}" "${wall[docker-nothing]}")"
-row "image MB" "$((ours / 1000000))" "$((theirs / 1000000))" "$(ratio "$ours" "$theirs")"
+row "image MB" "$((ours / 1000000))" "$((plain / 1000000))" "$(ratio "$ours" "$plain")"
+row "image MB, docs excluded there" "$((ours / 1000000))" "$((theirs / 1000000))" "$(ratio "$ours" "$theirs")"
 row "peak MB of one process" "$((peak[cold] / 1024))" "-" "-"
