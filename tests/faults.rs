@@ -454,6 +454,22 @@ fn a_changed_file_gives_the_last_archive_a_new_end_unless_somebody_needs_it() {
     assert!(found == wanted, "equal digests, and other bytes");
 }
 
+#[test]
+fn projects_that_share_a_store_each_give_their_own_archive_a_new_end() {
+    let (folder, one) = seeded();
+    let other = Project::with_store(&folder.path().join("store"));
+    other.file("kasmforge.lock", undisturbed().lock.as_bytes());
+    let changed = |text: &str| definition().replace("\"probe\"\n", &format!("\"{text}\"\n"));
+    let build = |project: &Project, text: &str| {
+        project.define("desktop", &changed(text));
+        inode(&project.build("desktop").archive)
+    };
+    let archives = [build(&one, "one"), build(&other, "other")];
+    assert_ne!(archives[0], archives[1]);
+    assert_eq!(build(&one, "one more"), archives[0]);
+    assert_eq!(build(&other, "another"), archives[1]);
+}
+
 // ---- The plug ---------------------------------------------------------------------------------
 
 #[test]

@@ -42,13 +42,18 @@ pub(crate) fn run(wanted: &Gc, settings: &Settings, printer: &Printer) -> anyhow
     let mut by_kind: BTreeMap<Kind, (u64, u64)> = BTreeMap::new();
     for one in &collected.removed {
         let sum = by_kind.entry(one.kind).or_default();
-        sum.0 += 1;
+        // What is written about an image is no image.
+        let counts = one.kind != Kind::Images || one.path.extension() == Some("tar".as_ref());
+        sum.0 += u64::from(counts);
         sum.1 += one.bytes;
     }
     let freed: u64 = by_kind.values().map(|sum| sum.1).sum();
     let mut lines: Vec<String> = by_kind
         .iter()
-        .map(|(kind, (count, size))| format!("{:>10}  {count} {}", bytes(*size), kind.name()))
+        .map(|(kind, (count, size))| match count {
+            0 => format!("{:>10}  of notes on images", bytes(*size)),
+            _ => format!("{:>10}  {count} {}", bytes(*size), kind.name()),
+        })
         .collect();
     let verb = if wanted.dry_run { "would be" } else { "are" };
     lines.push(format!(

@@ -3,7 +3,8 @@
 //! A layer that an earlier archive holds is copied from there, which the kernel does, and sooner
 //! than it can be made from thousands of files. And where the next archive begins as the workspace's
 //! last one does (a changed file changes only the end), the last one is *taken over*: it is given
-//! the new end, and the new name, and nothing of the beginning is touched.
+//! the new end, and the new name, and nothing of the beginning is touched. Projects that share a store
+//! each have a last one of their own.
 //!
 //! An archive is taken over only if nobody can miss it: no build or load holds it ([`Hold`]), no
 //! process at all has it open, and no link that a build made points to it, but for the one that is
@@ -71,7 +72,7 @@ pub(crate) struct Source<'a> {
     offset: u64,
 }
 
-/// The archives of every workspace's last build, held.
+/// The archives of every workspace's last build, and of this project's, held.
 #[derive(Debug, Default)]
 pub(crate) struct Former {
     files: Vec<(Hold, Option<PathBuf>)>,
@@ -80,9 +81,9 @@ pub(crate) struct Former {
 
 impl Former {
     /// Finds them.
-    pub(crate) fn find(store: &Store) -> Self {
+    pub(crate) fn find(store: &Store, project: &Path) -> Self {
         let mut former = Self::default();
-        for built in record::all(store) {
+        for built in record::all(store, project) {
             let Some(hold) = Hold::on(&built.archive, built.length) else {
                 continue;
             };
@@ -226,8 +227,8 @@ pub(crate) fn take(store: &Store, built: &Built, link: Option<&Path>) -> Option<
         drop(fs::rename(taken.path(), &built.archive));
         return None;
     }
-    // What the old image was made of keeps nothing any more.
-    drop(fs::remove_file(built.archive.with_extension("uses")));
+    // What says what the old image was made of keeps nothing any more, and stays: from it the garbage
+    // collection knows which steps nobody wants now.
     Some(taken)
 }
 

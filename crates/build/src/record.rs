@@ -143,22 +143,38 @@ fn has_projects(folder: &Path) -> bool {
     names.any(|name| name.as_bytes().starts_with(LATEST_OF.as_bytes()))
 }
 
-/// The record of a workspace's last build, whatever became of its archive.
-pub(crate) fn last(store: &Store, workspace: &str) -> Option<Built> {
-    let folder = store.root().join("images").join(workspace);
-    serde_json::from_slice(&fs::read(folder.join(LATEST)).ok()?).ok()
+/// The record of a workspace's last build, by whatever project, whatever became of its archive.
+fn last(store: &Store, workspace: &str) -> Option<Built> {
+    noted(&store.root().join("images").join(workspace).join(LATEST))
 }
 
-/// The records of every workspace's last build.
-pub(crate) fn all(store: &Store) -> Vec<Built> {
+/// The record of a project's last build of a workspace, or else of any project's.
+pub(crate) fn last_of(store: &Store, project: &Path, workspace: &str) -> Option<Built> {
+    let folder = store.root().join("images").join(workspace);
+    let own = noted(&folder.join(latest_of(project)));
+    own.filter(|built| built.archive.exists())
+        .or_else(|| last(store, workspace))
+}
+
+fn noted(path: &Path) -> Option<Built> {
+    serde_json::from_slice(&fs::read(path).ok()?).ok()
+}
+
+/// The records of every workspace's last build, and of this project's.
+pub(crate) fn all(store: &Store, project: &Path) -> Vec<Built> {
     let entries = fs::read_dir(store.root().join("images"));
-    let names = entries.into_iter().flatten().flatten();
-    let mut names: Vec<_> = names.map(|entry| entry.file_name()).collect();
-    names.sort();
-    names
-        .iter()
-        .filter_map(|name| last(store, name.to_str()?))
-        .collect()
+    let folders = entries.into_iter().flatten().flatten();
+    let mut folders: Vec<_> = folders.map(|entry| entry.path()).collect();
+    folders.sort();
+    let own = latest_of(project);
+    let mut all: Vec<Built> = Vec::new();
+    for folder in folders {
+        for name in [&own, LATEST] {
+            let built = noted(&folder.join(name));
+            all.extend(built.filter(|built| all.iter().all(|one| one.archive != built.archive)));
+        }
+    }
+    all
 }
 
 /// What is known of a layer that was made once.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use crate::report::{Kind, Sizes, length_of};
-use crate::{Error, Generation, Store, open_and_remove};
+use crate::{Error, Generation, Store, Uses, open_and_remove};
 
 /// What is kept.
 #[derive(Debug, Clone)]
@@ -66,7 +66,7 @@ impl Store {
             if stays { &mut kept } else { &mut going }.push(one);
         }
         let everything = self.everything()?;
-        let mut gone = self.unused(&everything, &kept, keep.younger_than);
+        let mut gone = unused(&everything, &kept, keep.younger_than);
         let total: u64 = everything.iter().map(|one| one.bytes).sum();
         let bytes = |gone: &BTreeSet<Removed>| gone.iter().map(|one| one.bytes).sum::<u64>();
         if let Some(most) = keep.most {
@@ -82,7 +82,7 @@ impl Store {
                     break;
                 }
                 kept.retain(|other| other.archive != one.archive);
-                gone = self.unused(&everything, &kept, None);
+                gone = unused(&everything, &kept, None);
             }
             let downloads = everything.iter().filter(|one| one.kind == Kind::Downloads);
             for one in downloads {
@@ -102,56 +102,6 @@ impl Store {
             removed: gone.into_iter().collect(),
             left,
         })
-    }
-
-    fn unused(
-        &self,
-        everything: &[Removed],
-        kept: &[&Generation],
-        younger_than: Option<SystemTime>,
-    ) -> BTreeSet<Removed> {
-        let steps: BTreeSet<&str> = kept
-            .iter()
-            .flat_map(|one| one.uses.steps.iter().map(String::as_str))
-            .collect();
-        let blobs: BTreeSet<String> = kept
-            .iter()
-            .flat_map(|one| one.uses.blobs.iter().map(|blob| blob.hex()))
-            .collect();
-        let manifests: BTreeSet<&str> = kept.iter().map(|one| one.manifest.as_str()).collect();
-        let is_young = |path: &Path| {
-            let changed = path.symlink_metadata().and_then(|found| found.modified());
-            younger_than.is_some_and(|time| changed.is_ok_and(|changed| changed > time))
-        };
-        let used = |one: &Removed| {
-            let name = one.path.file_name().unwrap_or_default().to_string_lossy();
-            // The first two digits of a name are its folder's.
-            let folder = one
-                .path
-                .parent()
-                .and_then(Path::file_name)
-                .unwrap_or_default();
-            let whole = format!("{}{name}", folder.to_string_lossy());
-            match one.kind {
-                Kind::Images => {
-                    let stem = name.split('.').next().unwrap_or_default();
-                    name.starts_with("latest") || manifests.contains(stem)
-                }
-                Kind::Downloads => blobs.contains(&whole) || is_young(&one.path),
-                // They are small, and some remember what must not be forgotten: the newest
-                // state of an archive that was ever seen.
-                Kind::Records => true,
-                Kind::Unpacked | Kind::Configured => {
-                    steps.contains(name.as_ref()) || is_young(&one.path)
-                }
-                Kind::Unfinished => is_young(&one.path),
-            }
-        };
-        everything
-            .iter()
-            .filter(|one| !used(one))
-            .cloned()
-            .collect()
     }
 
     /// Everything that could go, each with what it is.
@@ -209,10 +159,75 @@ impl Store {
     }
 }
 
+/// What no kept image needs.
+fn unused(
+    everything: &[Removed],
+    kept: &[&Generation],
+    younger_than: Option<SystemTime>,
+) -> BTreeSet<Removed> {
+    let steps: BTreeSet<&str> = kept
+        .iter()
+        .flat_map(|one| one.uses.steps.iter().map(String::as_str))
+        .collect();
+    // Of other records nobody knows whether they are still wanted: some remember what must not be
+    // forgotten, the newest state of an archive that was ever seen.
+    let ever = everything
+        .iter()
+        .filter(|one| one.kind == Kind::Images && one.path.extension() == Some("uses".as_ref()));
+    let forgotten: BTreeSet<String> = ever
+        .filter_map(|one| serde_json::from_slice::<Uses>(&fs::read(&one.path).ok()?).ok())
+        .flat_map(|uses| uses.steps)
+        .filter(|key| !steps.contains(key.as_str()))
+        .collect();
+    let blobs: BTreeSet<String> = kept
+        .iter()
+        .flat_map(|one| one.uses.blobs.iter().map(|blob| blob.hex()))
+        .collect();
+    let manifests: BTreeSet<&str> = kept.iter().map(|one| one.manifest.as_str()).collect();
+    let is_young = |path: &Path| {
+        let changed = path.symlink_metadata().and_then(|found| found.modified());
+        younger_than.is_some_and(|time| changed.is_ok_and(|changed| changed > time))
+    };
+    // What one project built last, in words: worth nothing when the image is gone.
+    let names_kept = |path: &Path| {
+        fs::read_to_string(path).map_or(true, |text| {
+            manifests.iter().any(|name| text.contains(name))
+        })
+    };
+    let used = |one: &Removed| {
+        let name = one.path.file_name().unwrap_or_default().to_string_lossy();
+        // The first two digits of a name are its folder's.
+        let folder = one
+            .path
+            .parent()
+            .and_then(Path::file_name)
+            .unwrap_or_default();
+        let whole = format!("{}{name}", folder.to_string_lossy());
+        match one.kind {
+            Kind::Images if name.starts_with("latest-") => names_kept(&one.path),
+            Kind::Images => {
+                let (stem, extension) = name.split_once('.').unwrap_or((&name, ""));
+                // What is written about a workspace's last build is none of an image's.
+                extension == "json" || manifests.contains(stem)
+            }
+            Kind::Downloads => blobs.contains(&whole) || is_young(&one.path),
+            Kind::Records => !forgotten.contains(&whole) || is_young(&one.path),
+            Kind::Unpacked | Kind::Configured => {
+                steps.contains(name.as_ref()) || is_young(&one.path)
+            }
+            Kind::Unfinished => is_young(&one.path),
+        }
+    };
+    everything
+        .iter()
+        .filter(|one| !used(one))
+        .cloned()
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Uses;
     use kasmforge_digest::{Digest, KeyHasher, StepKey};
     use tempfile::TempDir;
 
@@ -229,12 +244,15 @@ mod tests {
         let folder = store.image_folder(workspace).expect("room");
         let archive = folder.join(format!("{name}.tar"));
         fs::write(&archive, name).expect("room");
+        store.record(&key(name), &name).expect("room");
         let mut uses = Uses::default();
         uses.step(&key(name));
         uses.blobs.insert(blob);
         store.note_uses(workspace, &archive, &uses).expect("room");
         let latest = format!("{{\"manifest\":\"{name}\"}}");
-        fs::write(folder.join("latest.json"), latest).expect("room");
+        fs::write(folder.join("latest.json"), &latest).expect("room");
+        fs::write(folder.join("steps.json"), &latest).expect("room");
+        fs::write(folder.join(format!("latest-{name}.json")), &latest).expect("room");
         blob
     }
 
@@ -253,6 +271,13 @@ mod tests {
         let blobs = ["one", "two", "three"].map(|name| image(&store, "desktop", name));
         let other = image(&store, "other", "four");
         let stray = store.keep_bytes(b"stray").expect("room");
+        // Something that is remembered beside what images are made of.
+        store.record(&key("memory"), &"memory").expect("room");
+        let recorded = |name: &str| store.outcome::<String>(&key(name)).expect("read").is_some();
+        let noted = |name: &str| {
+            let path = format!("images/desktop/latest-{name}.json");
+            store.root().join(path).exists()
+        };
         let there = |blob: &Digest| store.has_blob(blob, None);
 
         let told = store.collect(&keep(1), true).expect("a list");
@@ -260,6 +285,14 @@ mod tests {
             !told.removed.is_empty() && there(&stray),
             "dry: nothing goes"
         );
+
+        // An image that became another one, and left only what it was made of.
+        let mut uses = Uses::default();
+        uses.step(&key("taken"));
+        uses.step(&key("three"));
+        store.record(&key("taken"), &"taken").expect("room");
+        let gone = store.root().join("images/desktop/taken.tar");
+        store.note_uses("desktop", &gone, &uses).expect("room");
 
         // A link keeps what it leads to.
         let link = folder.path().join("result");
@@ -271,6 +304,10 @@ mod tests {
         assert!(there(&other) && !there(&stray));
         assert!(store.tree_path(&key("three")).is_dir() && !store.tree_path(&key("two")).is_dir());
         assert!(first.exists());
+        assert_eq!(["one", "two", "three"].map(recorded), [true, false, true]);
+        assert_eq!(["one", "two", "three"].map(noted), [true, false, true]);
+        assert!(store.root().join("images/desktop/steps.json").exists());
+        assert!(!recorded("taken") && !gone.with_extension("uses").exists());
         assert_eq!(
             told.left,
             told.left
@@ -280,6 +317,7 @@ mod tests {
         fs::remove_file(&link).expect("the link");
         store.collect(&keep(1), false).expect("a collection");
         assert!(!there(&blobs[0]) && there(&blobs[2]) && !first.exists());
+        assert!(!recorded("one") && recorded("three") && recorded("memory"));
 
         // Down to a size: downloads go, the last images stay.
         let small = Keep {

@@ -2,9 +2,11 @@
 //!
 //! ```text
 //! images/<workspace>/<manifest>.tar    an image
-//! images/<workspace>/<manifest>.uses   what it was made of: downloads, steps, trees
+//! images/<workspace>/<manifest>.uses   what it was made of: downloads, steps, trees; without the
+//!                                      image, what may be forgotten
 //! images/<workspace>/latest.json       what was built last
 //! images/<workspace>/latest-<id>.json  what one project built last
+//! images/<workspace>/steps.json        the steps of the last build, for what explains the next
 //! roots/<name>                         a link to a link (`result`) that leads to an image
 //! ```
 

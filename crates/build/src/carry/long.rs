@@ -38,7 +38,7 @@ impl Carrying<'_> {
         lock: &mut Lock,
         dispose: &mpsc::Sender<TempDir>,
     ) -> Result<Built, BuildError> {
-        let former = Former::find(self.store);
+        let former = Former::find(self.store, self.request.project);
         let pool = Pool::default();
         let ground = Ground::new(self.store)?;
         let stop = AtomicBool::new(false);

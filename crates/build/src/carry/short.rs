@@ -19,7 +19,7 @@ use crate::{BuildError, layering, parallel};
 impl Carrying<'_> {
     /// The short way; `None` where it does not lead there.
     pub(crate) fn shortly(&self, plan: &Plan, ids: &Ids) -> Result<Option<Built>, BuildError> {
-        let former = Former::find(self.store);
+        let former = Former::find(self.store, self.request.project);
         let slots = self.slots(plan)?;
         let missing: Vec<usize> = (0..slots.len())
             .filter(|&index| !slots[index].is_there(&former))
@@ -96,7 +96,7 @@ impl Carrying<'_> {
             .flat_map(|kind| of_kind(slots, kind))
             .collect();
         // What of the workspace's last archive stays as it is.
-        let last = record::last(self.store, &self.workspace().name);
+        let last = record::last_of(self.store, self.request.project, &self.workspace().name);
         let mut kept = 0;
         let mut end = 0;
         if let Some(last) = &last {
@@ -149,7 +149,7 @@ impl Carrying<'_> {
             }
             None => {
                 kept = 0;
-                former = Former::find(self.store);
+                former = Former::find(self.store, self.request.project);
                 Ground::new(self.store)?
             }
         };
