@@ -92,11 +92,11 @@ pub(crate) fn run(wanted: &Verify, context: &Context, printer: &Printer) -> anyh
     let mut results = Vec::new();
     let mut differing = 0;
     for variations in rounds {
-        let disk = aside.path().join(format!("round-{}", results.len()));
-        std::fs::create_dir(&disk).with_context(|| format!("cannot make {}", disk.display()))?;
+        // Gone before the next round begins: each takes as much room as an image and its downloads.
+        let disk = context.store.temporary_folder()?;
         printer.say(&format!("building {name} again: {}", words(&variations)));
         let rebuilt = Rebuild {
-            disk,
+            disk: disk.path().to_owned(),
             ..rebuild_again(&rebuild)
         }
         .run(&variations)?;
