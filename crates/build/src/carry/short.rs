@@ -74,7 +74,6 @@ impl Carrying<'_> {
         if let Some(finished) = &finished {
             layering.check(finished)?;
         }
-        drop(layering);
         parallel::free_beside((configured, finished));
         let mut packed = Packed::of(&slots);
         self.extend(former, &slots, &trees, &pool, &mut packed)
