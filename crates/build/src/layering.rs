@@ -7,6 +7,7 @@
 
 use std::io;
 use std::path::Path;
+use std::thread;
 
 use kasmforge_lock::Ids;
 use kasmforge_spec::{Located, Location, Probe, Ready, Slim, Workspace};
@@ -93,10 +94,14 @@ impl Layering<'_> {
         self.pool.add_folder(self.scratch, true).map_err(keep)
     }
 
+    /// What the stage below lays over its packages.
+    fn lower(&self, stage: usize) -> Option<&Definition> {
+        stage.checked_sub(1).map(|lower| &self.definitions[lower])
+    }
+
     /// The stage with what stages below lay over it, and with all that is laid over it.
     fn finished(&self, stage: usize, writer: &mut Writer<'_>) -> Result<(Tree, Tree), FinishError> {
-        let lower = stage.checked_sub(1).map(|lower| &self.definitions[lower]);
-        let state = self.finish(stage, lower, writer)?;
+        let state = self.finish(stage, self.lower(stage), writer)?;
         let finished = self.finish(stage, Some(&self.definitions[stage]), writer)?;
         Ok((state, finished))
     }
@@ -116,8 +121,18 @@ impl Layering<'_> {
         stage: usize,
         writer: &mut Writer<'_>,
     ) -> Result<(Tree, Tree), FinishError> {
-        let (state, finished) = self.finished(stage, writer)?;
-        let files = finished.since(&state);
+        // The state is there already: it is only compared with, and what it writes is for nobody.
+        let (state, finished) = thread::scope(|scope| {
+            let state = scope.spawn(|| {
+                let aside = self.scratch.join("aside");
+                let mut aside = Writer::new(&aside).map_err(keep)?;
+                self.finish(stage, self.lower(stage), &mut aside)
+            });
+            let finished = self.finish(stage, Some(&self.definitions[stage]), writer);
+            (state.join().expect("finishing does not panic"), finished)
+        });
+        let finished = finished?;
+        let files = finished.since(&state?);
         self.written(&[&files], &finished, writer)?;
         Ok((files, finished))
     }

@@ -145,13 +145,10 @@ impl Tree {
                 continue;
             }
             seen = folder;
-            let mut parent = path.parent();
-            while let Some(folder) = parent {
-                if folder.is_root() || self.entries.contains_key(&folder) {
-                    break;
-                }
-                parent = folder.parent();
-                missing.push(folder);
+            let mut folder = folder;
+            while !folder.is_empty() && !self.entries.contains_key(folder) {
+                missing.push(TreePath::from_clean(folder.to_vec()));
+                folder = path::folder(folder);
             }
         }
         for folder in missing {

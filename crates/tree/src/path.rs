@@ -110,8 +110,7 @@ impl TreePath {
 
     /// The bytes of the folder it is in; none for what is in the root, and the root.
     pub(crate) fn folder(&self) -> &[u8] {
-        let end = self.0.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
-        &self.0[..end]
+        folder(&self.0)
     }
 
     /// The path of a name in this folder. The name must be a single clean component.
@@ -168,6 +167,19 @@ impl std::str::FromStr for TreePath {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         Self::new(text.as_bytes())
+    }
+}
+
+/// What of a path's bytes names the folder it is in.
+pub(crate) fn folder(path: &[u8]) -> &[u8] {
+    let end = path.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
+    &path[..end]
+}
+
+/// Paths are found by their bytes, whose order is theirs.
+impl std::borrow::Borrow<[u8]> for TreePath {
+    fn borrow(&self) -> &[u8] {
+        &self.0
     }
 }
 
