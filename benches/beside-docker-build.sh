@@ -46,6 +46,13 @@ run() {
     echo "  $label: ${wall[$label]} s" >&2
 }
 
+# Before what takes long: ext4 passes over the inodes that were freed in the last minute, one by one, for
+# each new file, and everything here has just removed some ten thousand.
+settle() {
+    sync
+    sleep "${SETTLE:-65}"
+}
+
 # quick LABEL CHANGE COMMAND...: the middle of five, a change made before each.
 quick() {
     local label=$1 change=$2 round
@@ -68,7 +75,6 @@ docker import "$work/base.tar" kasmforge-bench-base >/dev/null
 # A first build writes the lock and warms the mirror's own cache for both sides.
 run prepare "$kasmforge" -C "$work" --store "$work/store-0" build "$workspace"
 packages=$(awk '/^\[\[package\]\]/{n=""} /^name = /{n=$3} /^version = /{gsub(/"/,"",n); print n}' "$work/kasmforge.lock" | sort -u | tr '\n' ' ')
-# Its store stays to the end: a file system that has just removed many files is slow to make new ones.
 
 mkdir "$work/docker"
 echo one >"$work/docker/file"
@@ -84,7 +90,9 @@ echo one >"$work/docker/file"
 # As most are written: nothing is kept from being unpacked.
 grep -v path-exclude "$work/docker/Dockerfile" | sed 's/^ *apt-get -o/RUN &/' >"$work/docker/plain"
 
+settle
 run docker-cold docker build --quiet --no-cache --network host -t kasmforge-bench "$work/docker"
+settle
 run cold "$kasmforge" -C "$work" --store "$work/store" build "$workspace"
 quick nothing : "$kasmforge" -C "$work" --store "$work/store" build "$workspace"
 quick docker-nothing : docker build --quiet --network host -t kasmforge-bench "$work/docker"
@@ -94,12 +102,16 @@ quick file 'echo "$round" >"$work/workspaces/file"' "$kasmforge" -C "$work" --st
 quick docker-file 'echo "two $round" >"$work/docker/file"' docker build --quiet --network host -t kasmforge-bench "$work/docker"
 # A package more, a small one without scripts, at the end of what the desktop asks for.
 sed -i '0,/^install = \[/s//install = ["tree", /' "$definition"
+settle
 run package "$kasmforge" -C "$work" --store "$work/store" build "$workspace"
 sed -i 's/--no-install-recommends /&tree /' "$work/docker/Dockerfile"
+settle
 run docker-package docker build --quiet --network host -t kasmforge-bench "$work/docker"
+settle
 run docker-plain docker build --quiet --no-cache --network host -t kasmforge-bench-plain \
     -f "$work/docker/plain" "$work/docker"
 # The same packages in a tar, from the same mirror, its file system that of the store.
+settle
 run mmdebstrap env TMPDIR="$work" mmdebstrap --quiet --variant=minbase \
     --aptopt='Acquire::Check-Valid-Until "false"' --aptopt='APT::Install-Recommends "false"' \
     --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
@@ -108,6 +120,7 @@ run mmdebstrap env TMPDIR="$work" mmdebstrap --quiet --variant=minbase \
 # With every .deb at hand and nothing else.
 mkdir -p "$work/store-debs/"
 cp -r "$work/store/blobs" "$work/store/steps" "$work/store/format" "$work/store-debs/"
+settle
 run debs "$kasmforge" -C "$work" --store "$work/store-debs" build "$workspace"
 
 # What the same engine says of each.

@@ -25,8 +25,7 @@ cp tests/nightly/seven-hundred.toml "$work/project/workspaces/desktop.toml"
 suite=$(sed -n 's/^suite *= *"\(.*\)"/\1/p' "$work/project/workspaces/desktop.toml")
 
 # A first build brings the .debs. They are given to mmdebstrap under the names apt has for them, and to a
-# second store as they are. The first one stays: a file system that has just removed many files is slow
-# to make new ones.
+# second store as they are.
 "$kasmforge" -C "$work/project" --store "$work/store-0" build desktop >&2
 awk '/^\[\[/ { name = "" } $1 == "name" { name = $3 } $1 == "version" { version = $3 }
      $1 == "architecture" { architecture = $3 }
@@ -46,7 +45,9 @@ declare -A wall busy
 run() {
     local label=$1
     shift
+    # ext4 passes over the inodes that were freed in the last minute, one by one, for each new file.
     sync
+    sleep "${SETTLE:-65}"
     if ! /usr/bin/time -f '%e %U %S' -o "$work/time" "$@" >"$work/out" 2>"$work/err"; then
         echo "failed: $label" >&2
         tail -20 "$work/err" >&2
