@@ -59,7 +59,7 @@ run() {
 }
 
 run ours "$kasmforge" -C "$work/project" --store "$work/store" build --locked desktop
-run theirs env TMPDIR="$work" mmdebstrap --quiet --variant=essential --skip=essential/unlink,download/empty \
+run theirs env TMPDIR="$work" mmdebstrap --quiet --variant=minbase --skip=essential/unlink,download/empty \
     --setup-hook='mkdir -p "$1/var/cache/apt/archives"' \
     --setup-hook="cp -l '$work'/debs/*.deb \"\$1/var/cache/apt/archives/\"" \
     --aptopt='APT::Install-Recommends "false"' --aptopt='Acquire::Check-Valid-Until "false"' \
