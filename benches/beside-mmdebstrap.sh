@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
-# A desktop of some 700 packages (tests/nightly/seven-hundred.toml) with every .deb at hand: an image from
-# nothing else, beside mmdebstrap's tar of the same packages on the same file system. Prints a table;
-# passes or fails nothing.
+# A desktop of some 700 packages (tests/nightly/seven-hundred.toml, or another definition) with every .deb
+# at hand: an image from nothing else, beside mmdebstrap's tar of the same packages on the same file
+# system. Prints a table; passes or fails nothing.
 #
-#   benches/beside-mmdebstrap.sh
+#   benches/beside-mmdebstrap.sh [DEFINITION]
 #
 # Needs root, mmdebstrap, GNU time, some 15 GB below TMPDIR (/var/tmp if absent), and a release build of
 # kasmforge (made if absent; KASMFORGE names another). The mirror is KASMFORGE_MIRROR, else the first of
 # the host's apt sources.
 set -euo pipefail
+definition=$(realpath "${1:-$(dirname "$0")/../tests/nightly/seven-hundred.toml}")
 cd "$(dirname "$0")/.."
 kasmforge=${KASMFORGE:-target/release/kasmforge}
 [ -x "$kasmforge" ] || cargo build --release --quiet
@@ -21,7 +22,7 @@ security=${mirror%/}-security
 work=$(mktemp -d -p "${TMPDIR:-/var/tmp}")
 trap 'rm -rf "$work"' EXIT
 mkdir -p "$work/project/workspaces" "$work/debs"
-cp tests/nightly/seven-hundred.toml "$work/project/workspaces/desktop.toml"
+cp "$definition" "$work/project/workspaces/desktop.toml"
 suite=$(sed -n 's/^suite *= *"\(.*\)"/\1/p' "$work/project/workspaces/desktop.toml")
 
 # A first build brings the .debs. They are given to mmdebstrap under the names apt has for them, and to a
