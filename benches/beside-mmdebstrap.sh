@@ -60,11 +60,12 @@ run() {
 }
 
 run ours "$kasmforge" -C "$work/project" --store "$work/store" build --locked desktop
+# Java's scripts want the folders of manuals.
 run theirs env TMPDIR="$work" mmdebstrap --quiet --variant=minbase --skip=essential/unlink,download/empty \
     --setup-hook='mkdir -p "$1/var/cache/apt/archives"' \
     --setup-hook="cp -l '$work'/debs/*.deb \"\$1/var/cache/apt/archives/\"" \
     --aptopt='APT::Install-Recommends "false"' --aptopt='Acquire::Check-Valid-Until "false"' \
-    --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
+    --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*/*.gz' \
     --include="$names" "$suite" "$work/peer.tar" \
     "deb $mirror $suite main" "deb $security $suite-security main"
 row() { printf '| %-34s | %11s | %12s | %6s |\n' "$@"; }
