@@ -11,13 +11,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 times=${1:-5}
-kasmforge=${KASMFORGE:-target/release/kasmforge}
-[ -x "$kasmforge" ] || cargo build --release --quiet
-kasmforge=$(realpath "$kasmforge")
-mirror=${KASMFORGE_MIRROR:-$(apt-get indextargets --format '$(REPO_URI) $(COMPONENT)' |
-    awk '$2 == "main" && /\/debian\// {print $1; exit}')}
-[ -n "$mirror" ] || { echo "no mirror: set KASMFORGE_MIRROR" >&2; exit 2; }
-security=${mirror%/}-security
+. benches/setup.sh
+find_mirror
 work=$(mktemp -d -p "${TMPDIR:-/var/tmp}")
 trap 'rm -rf "$work"' EXIT
 export KASMFORGE_STORE=${KASMFORGE_STORE:-$work/store}

@@ -11,21 +11,12 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 workspace=${1:-desktop}
-kasmforge=${KASMFORGE:-target/release/kasmforge}
-[ -x "$kasmforge" ] || cargo build --release --quiet
-kasmforge=$(realpath "$kasmforge")
+. benches/setup.sh
 for tool in docker mmdebstrap jq; do
     command -v "$tool" >/dev/null || { echo "missing: $tool (apt-get install $tool)" >&2; exit 2; }
 done
 
-host_mirror() {
-    cat /etc/apt/sources.list /etc/apt/sources.list.d/*.sources /etc/apt/sources.list.d/*.list 2>/dev/null |
-        grep -v '^ *#' | grep -o 'https\?://[^ ]*/debian/\?\( \|$\)' | head -n 1
-}
-mirror=${KASMFORGE_MIRROR:-$(host_mirror || true)}
-mirror=${mirror%% *}
-[ -n "$mirror" ] || { echo "no mirror: set KASMFORGE_MIRROR" >&2; exit 2; }
-security=${mirror%/}-security
+find_mirror
 work=$(mktemp -d)
 trap 'rm -rf "$work"; docker image rm -f kasmforge-bench kasmforge-bench-plain kasmforge-bench-base >/dev/null 2>&1 || true' EXIT
 cp -r workspaces "$work/"
@@ -44,13 +35,6 @@ run() {
     fi
     read -r wall[$label] peak[$label] < <(tail -1 "$work/time")
     echo "  $label: ${wall[$label]} s" >&2
-}
-
-# Before what takes long: ext4 passes over the inodes that were freed in the last minute, one by one, for
-# each new file, and everything here has just removed some ten thousand.
-settle() {
-    sync
-    sleep "${SETTLE:-65}"
 }
 
 # quick LABEL CHANGE COMMAND...: the middle of five, a change made before each.

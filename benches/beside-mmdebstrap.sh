@@ -11,14 +11,9 @@
 set -euo pipefail
 definition=$(realpath "${1:-$(dirname "$0")/../tests/nightly/seven-hundred.toml}")
 cd "$(dirname "$0")/.."
-kasmforge=${KASMFORGE:-target/release/kasmforge}
-[ -x "$kasmforge" ] || cargo build --release --quiet
-kasmforge=$(realpath "$kasmforge")
+. benches/setup.sh
 command -v mmdebstrap >/dev/null || { echo "missing: mmdebstrap (apt-get install mmdebstrap)" >&2; exit 2; }
-mirror=${KASMFORGE_MIRROR:-$(apt-get indextargets --format '$(REPO_URI) $(COMPONENT)' |
-    awk '$2 == "main" && /\/debian\// {print $1; exit}')}
-[ -n "$mirror" ] || { echo "no mirror: set KASMFORGE_MIRROR" >&2; exit 2; }
-security=${mirror%/}-security
+find_mirror
 work=$(mktemp -d -p "${TMPDIR:-/var/tmp}")
 trap 'rm -rf "$work"' EXIT
 mkdir -p "$work/project/workspaces" "$work/debs"
@@ -46,9 +41,7 @@ declare -A wall busy
 run() {
     local label=$1
     shift
-    # ext4 passes over the inodes that were freed in the last minute, one by one, for each new file.
-    sync
-    sleep "${SETTLE:-65}"
+    settle
     if ! /usr/bin/time -f '%e %U %S' -o "$work/time" "$@" >"$work/out" 2>"$work/err"; then
         echo "failed: $label" >&2
         tail -20 "$work/err" >&2

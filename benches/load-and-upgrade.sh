@@ -10,9 +10,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 workspace=${1:-desktop}
-kasmforge=${KASMFORGE:-target/release/kasmforge}
-[ -x "$kasmforge" ] || cargo build --release --quiet
-kasmforge=$(realpath "$kasmforge")
+. benches/setup.sh
 for tool in docker jq; do
     command -v "$tool" >/dev/null || { echo "missing: $tool" >&2; exit 2; }
 done

@@ -11,16 +11,11 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 workspace=${1:-desktop}
-kasmforge=${KASMFORGE:-target/release/kasmforge}
-[ -x "$kasmforge" ] || cargo build --release --quiet
-kasmforge=$(realpath "$kasmforge")
+. benches/setup.sh
 for tool in docker docker-registry mmdebstrap jq; do
     command -v "$tool" >/dev/null || { echo "missing: $tool (apt-get install $tool)" >&2; exit 2; }
 done
-mirror=${KASMFORGE_MIRROR:-$(apt-get indextargets --format '$(REPO_URI) $(COMPONENT)' |
-    awk '$2 == "main" && /\/debian\// {print $1; exit}')}
-[ -n "$mirror" ] || { echo "no mirror: set KASMFORGE_MIRROR" >&2; exit 2; }
-security=${mirror%/}-security
+find_mirror
 work=$(mktemp -d -p "${TMPDIR:-/var/tmp}")
 port=$((20000 + RANDOM % 10000))
 image=127.0.0.1:$port/peer/desktop

@@ -11,8 +11,7 @@ cd "$(dirname "$0")/.."
 replay=(cargo run --quiet -p kasmforge-plan --example replay --)
 "${replay[@]}" kasmforge.lock
 
-kasmforge=${KASMFORGE:-target/release/kasmforge}
-[ -x "$kasmforge" ] || cargo build --release --quiet
+. benches/setup.sh
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir "$work/workspaces"

@@ -1,7 +1,7 @@
 //! Archives of earlier builds, and what the next one may have of them.
 //!
-//! A layer that an earlier archive holds is copied from there, which the kernel does, and sooner
-//! than it can be made from thousands of files. And where the next archive begins as the workspace's
+//! A layer that an earlier archive holds is copied from there and hashed on its way, sooner than it
+//! can be made from thousands of files. And where the next archive begins as the workspace's
 //! last one does (a changed file changes only the end), the last one is *taken over*: it is given
 //! the new end, and the new name, and nothing of the beginning is touched. Projects that share a store
 //! each have a last one of their own.

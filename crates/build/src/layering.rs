@@ -99,13 +99,6 @@ impl Layering<'_> {
         stage.checked_sub(1).map(|lower| &self.definitions[lower])
     }
 
-    /// The stage with what stages below lay over it, and with all that is laid over it.
-    fn finished(&self, stage: usize, writer: &mut Writer<'_>) -> Result<(Tree, Tree), FinishError> {
-        let state = self.finish(stage, self.lower(stage), writer)?;
-        let finished = self.finish(stage, Some(&self.definitions[stage]), writer)?;
-        Ok((state, finished))
-    }
-
     /// Whether the contents are there that [`Layering::files`] reads.
     pub(crate) fn has_accounts(&self, stage: usize) -> bool {
         let tree = &self.configured(stage).tree;
@@ -149,7 +142,8 @@ impl Layering<'_> {
             for layer in packages {
                 stacked.overlay(layer);
             }
-            let (state, finished) = self.finished(stage, writer)?;
+            let state = self.finish(stage, self.lower(stage), writer)?;
+            let finished = self.finish(stage, Some(&self.definitions[stage]), writer)?;
             let (above, laid) = (state.since(&stacked), finished.since(&state));
             self.written(&[&above, &laid], &finished, writer)?;
             states.push(above);

@@ -33,8 +33,8 @@ pub struct Tree {
     entries: BTreeMap<TreePath, Entry>,
 }
 
-/// Reads entries, which stand in order, and makes the map of them all at once: that is a third of
-/// the work of putting each into its place.
+/// Reads entries, which stand in order, and makes the map of them all at once: less work than to look
+/// for the place of each.
 fn at_once<'de, D: serde::Deserializer<'de>>(
     deserializer: D,
 ) -> Result<BTreeMap<TreePath, Entry>, D::Error> {

@@ -42,24 +42,22 @@ impl TreePath {
                 why,
             })
         };
-        if is_clean(bytes) {
-            return Ok(Self(bytes.into()));
-        }
-        let mut clean = Vec::with_capacity(bytes.len());
+        let mut is_clean = true;
         for component in bytes.split(|byte| *byte == b'/') {
             match component {
-                b"" | b"." => continue,
+                b"" | b"." => is_clean = false,
                 b".." => return refuse("it goes up by `..`"),
                 _ if component.contains(&0) => return refuse("it holds a NUL byte"),
                 _ if component.len() > 255 => return refuse("a name in it is over 255 bytes"),
                 _ => {}
             }
-            if !clean.is_empty() {
-                clean.push(b'/');
-            }
-            clean.extend_from_slice(component);
         }
-        Ok(Self(clean.into()))
+        if is_clean {
+            return Ok(Self(bytes.into()));
+        }
+        let names = bytes.split(|byte| *byte == b'/');
+        let names: Vec<_> = names.filter(|name| !matches!(*name, b"" | b".")).collect();
+        Ok(Self(names.join(&b'/').into()))
     }
 
     /// Takes bytes that are known to be clean, or that only serve as a bound in a search.
@@ -181,14 +179,6 @@ impl std::borrow::Borrow<[u8]> for TreePath {
     fn borrow(&self) -> &[u8] {
         &self.0
     }
-}
-
-/// Whether a path is as [`TreePath`] has it, or the root.
-fn is_clean(bytes: &[u8]) -> bool {
-    bytes.is_empty()
-        || bytes.split(|byte| *byte == b'/').all(|name| {
-            !matches!(name, b"" | b"." | b"..") && name.len() <= 255 && !name.contains(&0)
-        })
 }
 
 /// Bytes as text in which `%` and whatever is not UTF-8 stand as `%` and two digits.

@@ -1,14 +1,14 @@
 //! How to divide what shares layers, so that an update is expected to send the least.
 //!
 //! A layer is sent again whole when one of its members changes: for members that are expected to
-//! change *p* times and have sizes *s*, that is an expected cost of Σp × Σs. The sum of it over all layers is to be as small as
-//! a number of layers allows.
+//! change *p* times and have sizes *s*, that is an expected cost of Σp × Σs. The sum of it over all
+//! layers is to be as small as a number of layers allows.
 //!
-//! Members are laid in a row by p ÷ s, and the row is cut. Of two layers, a member
-//! belongs rather into the one than into the other by its p ÷ s alone, so that the best division is
-//! found among the cuts: always where all members change as often, and but for the grain of single
-//! members otherwise. The row is Smith's order for the least expected work of an engine that unpacks
-//! again all that lies above a change, and every cut keeps it.
+//! Members are laid in a row by p ÷ s, and the row is cut. Of two layers, a member belongs rather into
+//! the one than into the other by its p ÷ s alone, so that the best division is found among the cuts:
+//! always where all members change as often, and but for the grain of single members otherwise. The
+//! row is Smith's order for the least expected work of an engine that unpacks again all that lies above
+//! a change, and every cut keeps it.
 //!
 //! The best cuts are found by dynamic programming. The cost of a stretch satisfies the quadrangle
 //! inequality, which bounds where the last cut can be (F. F. Yao, "Efficient dynamic programming
