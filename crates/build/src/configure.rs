@@ -7,6 +7,7 @@
 mod bytecode;
 mod generate;
 mod outdated;
+mod themes;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -25,6 +26,7 @@ use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
 use self::bytecode::Bytecode;
+use self::themes::Circles;
 use crate::content::{Pool, Writer};
 use crate::database;
 use crate::farm::{self, Farm, FarmError};
@@ -156,6 +158,7 @@ impl Merged {
 struct Laid {
     farm: Farm,
     bytecode: Bytecode,
+    circles: Circles,
 }
 
 /// What is configured, and on what.
@@ -206,6 +209,8 @@ impl Stage<'_> {
         let mut merged = merged.with(&generated);
         self.forget_outdated(&mut merged);
         bytecode.set_aside(&mut merged);
+        let circles = Circles::of(&merged, |at| pool.text(&merged, at)).map_err(keep)?;
+        circles.set_aside(&mut merged);
         let clock = Instant::now();
         let below = match farm.take() {
             Some(farm) => farm,
@@ -214,6 +219,7 @@ impl Stage<'_> {
         let laid = Laid {
             farm: below.grow(merged, pool)?,
             bytecode,
+            circles,
         };
         tracing::debug!(seconds = clock.elapsed().as_secs_f64(), "planted");
         let (configured, log) = self.run(store, &laid, pool, step.path(), observer)?;
@@ -324,6 +330,7 @@ impl Stage<'_> {
             .map_err(keep)?;
         tree.remove(&path(POLICY_RC_D));
         laid.bytecode.restore(&mut tree);
+        laid.circles.restore(&mut tree);
         let layer = tree.since(merged);
         pool.add_fresh(step, &layer);
         refuse_private_keys(&layer, pool)?;

@@ -87,9 +87,10 @@ fn driver(wanted: &Wanted<'_>) -> String {
     // base-passwd's makes the accounts that all others may need (it is pre-depended on by none).
     let mut ordered: Vec<&Package> = packages.to_vec();
     ordered.sort_by_key(|package| package.name != "base-passwd");
+    let relations = Relations::read(packages);
     for package in ordered {
         if package.scripts.contains("preinst") {
-            text.push_str(&preinst(package, packages));
+            text.push_str(&preinst(package, &relations));
         }
     }
     text.push_str("dpkg --force-confold --configure -a\n");
@@ -109,8 +110,9 @@ fn after(kind: &str, what: &str) -> String {
 }
 
 /// One preinst, with the environment dpkg gives it (dpkg(1), "Internal environment").
-fn preinst(package: &Package, packages: &[&Package]) -> String {
-    let dpkg = packages
+fn preinst(package: &Package, relations: &Relations<'_>) -> String {
+    let dpkg = relations
+        .packages
         .iter()
         .find(|one| one.name == "dpkg")
         .map_or("1.21.22", |one| {
@@ -133,7 +135,7 @@ fn preinst(package: &Package, packages: &[&Package]) -> String {
     // What it pre-depends on is unpacked, and seldom needs more. One that does (adduser asks PAM,
     // which libpam-runtime's postinst sets up) is given it configured, and a second try, which
     // policy 6.2 wants scripts to stand.
-    let before = pre_dependencies(package, packages);
+    let before = relations.pre_dependencies(package);
     let again = if before.is_empty() {
         String::new()
     } else {
@@ -148,50 +150,87 @@ fn preinst(package: &Package, packages: &[&Package]) -> String {
     )
 }
 
-/// What a package pre-depends on and whatever that depends on, among a stage's packages and in
-/// their order.
-fn pre_dependencies<'a>(package: &Package, packages: &[&'a Package]) -> Vec<&'a str> {
-    let provides = |one: &Package, name: &str| {
-        one.name == name || names(one, "Provides").any(|provided| provided == name)
-    };
-    let mut found = vec![false; packages.len()];
-    let mut todo: Vec<String> = names(package, "Pre-Depends").collect();
-    if todo.is_empty() {
-        return Vec::new();
-    }
-    // What is essential is needed by all and named by none.
-    let essential = packages.iter().filter(|one| {
-        let stanza = Stanzas::new(&one.control).flatten().next();
-        stanza.is_some_and(|stanza| stanza.get("Essential").is_some_and(|value| value == "yes"))
-    });
-    todo.extend(essential.map(|one| one.name.clone()));
-    while let Some(name) = todo.pop() {
-        for (at, one) in packages.iter().enumerate() {
-            if !found[at] && one.stem != package.stem && provides(one, &name) {
-                found[at] = true;
-                todo.extend(names(one, "Pre-Depends").chain(names(one, "Depends")));
-            }
+/// What the fields of a stage's packages say, read once.
+struct Relations<'a> {
+    packages: &'a [&'a Package],
+    /// As many as packages.
+    of: Vec<Related>,
+}
+
+struct Related {
+    essential: bool,
+    provides: Vec<String>,
+    pre_depends: Vec<String>,
+    depends: Vec<String>,
+}
+
+impl<'a> Relations<'a> {
+    fn read(packages: &'a [&'a Package]) -> Self {
+        let of = packages.iter().map(|package| Related::of(package));
+        Self {
+            packages,
+            of: of.collect(),
         }
     }
-    let all = packages.iter().zip(found);
-    all.filter_map(|(one, found)| found.then_some(one.stem.as_str()))
-        .collect()
+
+    /// The stems of what a package pre-depends on and whatever that depends on, among the stage's
+    /// packages and in their order.
+    fn pre_dependencies(&self, package: &Package) -> Vec<&'a str> {
+        let all = || self.packages.iter().zip(&self.of);
+        let itself = all().find(|(one, _)| one.stem == package.stem);
+        let mut todo: Vec<&str> = itself
+            .map(|(_, related)| related.pre_depends.iter().map(String::as_str).collect())
+            .unwrap_or_default();
+        if todo.is_empty() {
+            return Vec::new();
+        }
+        // What is essential is needed by all and named by none.
+        let essential = all().filter(|(_, related)| related.essential);
+        todo.extend(essential.map(|(one, _)| one.name.as_str()));
+        let mut found = vec![false; self.packages.len()];
+        while let Some(name) = todo.pop() {
+            for ((one, related), found) in all().zip(&mut found) {
+                if !*found
+                    && one.stem != package.stem
+                    && (one.name == name || related.provides.iter().any(|other| other == name))
+                {
+                    *found = true;
+                    let needed = related.pre_depends.iter().chain(&related.depends);
+                    todo.extend(needed.map(String::as_str));
+                }
+            }
+        }
+        all()
+            .zip(found)
+            .filter_map(|((one, _), found)| found.then_some(one.stem.as_str()))
+            .collect()
+    }
+}
+
+impl Related {
+    fn of(package: &Package) -> Self {
+        let stanza = Stanzas::new(&package.control).flatten().next();
+        let field = |field| stanza.as_ref().and_then(|stanza| stanza.get(field));
+        let names = |of| field(of).map(|value| names(&value)).unwrap_or_default();
+        Self {
+            essential: field("Essential").is_some_and(|value| value == "yes"),
+            provides: names("Provides"),
+            pre_depends: names("Pre-Depends"),
+            depends: names("Depends"),
+        }
+    }
 }
 
 /// The names in a field of relations, alternatives and all.
-fn names(package: &Package, field: &str) -> impl Iterator<Item = String> {
-    let stanza = Stanzas::new(&package.control).flatten().next();
-    let value = stanza.and_then(|stanza| stanza.get(field).map(|value| value.into_owned()));
-    value
-        .unwrap_or_default()
+fn names(relations: &str) -> Vec<String> {
+    relations
         .split([',', '|'])
         .map(|one| {
             let end = one.find(['(', '[', '<', ':']).unwrap_or(one.len());
             one[..end].trim().to_owned()
         })
         .filter(|name| !name.is_empty())
-        .collect::<Vec<_>>()
-        .into_iter()
+        .collect()
 }
 
 /// Where a run is, told by its output.
@@ -360,12 +399,13 @@ mod tests {
             ),
         ];
         let all: Vec<&Package> = all.iter().collect();
+        let relations = Relations::read(&all);
         assert_eq!(
-            pre_dependencies(all[5], &all),
+            relations.pre_dependencies(all[5]),
             ["pam", "adduser", "base", "mawk"]
         );
-        assert!(preinst(all[5], &all).contains("--configure pam adduser base mawk\n"));
-        assert!(!preinst(all[2], &all).contains("--configure"));
+        assert!(preinst(all[5], &relations).contains("--configure pam adduser base mawk\n"));
+        assert!(!preinst(all[2], &relations).contains("--configure"));
     }
 
     #[test]

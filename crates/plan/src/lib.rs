@@ -33,7 +33,7 @@ pub use step::{Input, Step};
 /// number; every image made from then on is made anew.
 const UNPACK: &str = "unpack 2";
 const LAYER: &str = "layer 2";
-const CONFIGURE: &str = "configure 7";
+const CONFIGURE: &str = "configure 8";
 const STATE: &str = "state 2";
 const FILES: &str = "files 2";
 const IMAGE: &str = "image 2";

@@ -113,6 +113,8 @@ pub(crate) enum Kind {
     Time,
     /// The first call of a new program, with 0 as its argument. In a trial only.
     Begin,
+    /// Changes what paths mean to some of the callers.
+    Remount,
     /// Refused: Docker's default profile refuses these too.
     Refused,
     /// Not there, so that programs take the older way.
@@ -362,6 +364,12 @@ static NATIVE: &[Call] = &[
     native(libc::SYS_rt_sigaction, Kind::Handle { word: 8 }),
     native(libc::SYS_nanosleep, Kind::Sleep),
     native(libc::SYS_clock_nanosleep, Kind::Sleep),
+    native(libc::SYS_chroot, Kind::Remount),
+    native(libc::SYS_pivot_root, Kind::Remount),
+    native(libc::SYS_mount, Kind::Remount),
+    native(libc::SYS_umount2, Kind::Remount),
+    native(libc::SYS_move_mount, Kind::Remount),
+    native(libc::SYS_setns, Kind::Remount),
     native(libc::SYS_add_key, Kind::Refused),
     native(libc::SYS_request_key, Kind::Refused),
     native(libc::SYS_keyctl, Kind::Refused),
@@ -468,6 +476,13 @@ static I386: &[Call] = &[
     wide(407, Kind::Sleep),
     wide(75, Kind::SetLimit { resource: 0 }),
     wide(340, Kind::SetLimit { resource: 1 }),
+    wide(61, Kind::Remount),
+    wide(217, Kind::Remount),
+    wide(21, Kind::Remount),
+    wide(22, Kind::Remount),
+    wide(52, Kind::Remount),
+    wide(429, Kind::Remount),
+    wide(346, Kind::Remount),
     wide(286, Kind::Refused),
     wide(287, Kind::Refused),
     wide(288, Kind::Refused),

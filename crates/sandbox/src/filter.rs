@@ -82,6 +82,7 @@ fn decision(call: &Call) -> Vec<Instruction> {
         | Kind::SetGroups
         | Kind::Create { flags: None, .. }
         | Kind::Move
+        | Kind::Remount
         | Kind::SetAttribute(_)
         | Kind::GetAttribute(_)
         | Kind::RemoveAttribute(_)

@@ -123,7 +123,8 @@ pub(crate) fn overlay(place: &Place) -> Result<Layers, Fault> {
         "overlay",
         handle(&lower),
         "overlay",
-        MountFlags::empty(),
+        // Nobody asks when a file was last read, and each symbolic link on a way would note it.
+        MountFlags::NOATIME,
         options.as_c_str(),
     )
     .during_on(Operation::MountOverlay, &place.upper)?;

@@ -18,7 +18,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 
-use crate::caller::{Caller, Identity, Object, Target, path_of};
+use crate::caller::{Caller, Identity, Target, path_of};
 use crate::calls::{By, Call, Kind, Layout, Width};
 use crate::creation::Awaiting;
 use crate::identity::Identities;
@@ -37,6 +37,8 @@ pub(crate) struct Supervisor {
     pub(crate) identity_changes: BTreeSet<IdentityChange>,
     /// The root directory of the sandbox.
     root: Identity,
+    /// Whether some paths may mean something else to a caller than to the supervisor.
+    remounted: bool,
     identities: Identities,
     awaiting: Awaiting,
     clock: Option<Clock>,
@@ -64,6 +66,7 @@ impl Supervisor {
             ownership,
             identity_changes: BTreeSet::new(),
             root,
+            remounted: false,
             identities: Identities::default(),
             awaiting: Awaiting::default(),
             clock: (ahead != 0).then(|| Clock::new(ahead)).transpose()?,
@@ -181,6 +184,10 @@ impl Supervisor {
                 self.create(&caller, valid, at, arguments[path], flags)
             }
             Kind::Move => Answer::Continue,
+            Kind::Remount => {
+                self.remounted = true;
+                Answer::Continue
+            }
             Kind::SetAttribute(by) => self.set_attribute(&caller, valid, named(by, a), [b, c, d]),
             Kind::GetAttribute(by) => self.get_attribute(&caller, valid, named(by, a), [b, c, d]),
             Kind::RemoveAttribute(by) => self.remove_attribute(&caller, valid, named(by, a), b),
@@ -324,11 +331,11 @@ impl Supervisor {
     /// The file a call is about, if something other than the truth is to be said about it.
     fn recorded(&mut self, caller: &Caller, target: Target) -> Option<(OwnedFd, Record)> {
         let object = caller.object(target).ok()?;
-        if let Object::Descriptor(number) = object {
-            let stat = caller.stat_descriptor(number).ok()?;
-            if !self.ownership.may_know(&stat) {
-                return None;
-            }
+        // Nearly always the answer is no, and a question less is asked for it.
+        if let Some(stat) = caller.glance(&object, !self.remounted)
+            && !self.ownership.may_know(&stat.ok()?)
+        {
+            return None;
         }
         let file = caller.open(&object, self.root).ok()?;
         let stat = rustix::fs::fstat(&file).ok()?;

@@ -29,6 +29,7 @@ pub(crate) const ALL: &[(&str, Case)] = &[
     ("removals can be read from the upper directory", removals),
     ("capabilities are as real root's", capabilities),
     ("a root within the root", chroot),
+    ("paths that a mount gave another meaning", mounts),
     ("nothing of the host is visible", isolation),
     ("nothing of the host can be changed", host_unchanged),
     ("surroundings are the same for everybody", surroundings),
@@ -303,6 +304,17 @@ fn chroot(bench: &Bench) -> String {
             device("inner/zero", true, 1, 5),
         ]
     );
+    output
+}
+
+fn mounts(bench: &Bench) -> String {
+    let (_, output) = bench.script(
+        "mkdir /a /b /c; touch /a/file /b/file; chown 5:6 /a/file; stat -c %u:%g /a/file /b/file
+         mount -o bind /a /b; stat -c %u:%g /b/file; cd /b; stat -c %u:%g file; cd /
+         mount -t tmpfs none /c; touch /c/file; chown 7 /c/file; stat -c %u:%g /c/file
+         umount /b; stat -c %u:%g /b/file",
+    );
+    assert_eq!(output, "5:6\n0:0\n5:6\n5:6\n7:0\n0:0\n");
     output
 }
 
