@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Cold and warm builds of the shipped desktop beside `docker build` of a Dockerfile that installs the
-# same packages from the same mirror, and beside mmdebstrap making a tar of them, in one run; of what takes
-# less than a second the middle of five. Prints a table; passes or fails nothing.
+# same packages from the same mirror, and beside mmdebstrap making a tar of them, in one run; of cold builds
+# the middle of three, of what takes less than a second the middle of five. Prints a table; passes or fails
+# nothing.
 #
 #   benches/beside-docker-build.sh [WORKSPACE]
 #
-# Needs: root, an engine (DOCKER_HOST or the default socket), the docker command, mmdebstrap, jq,
+# Needs: some 25 GB below TMPDIR, root, an engine (DOCKER_HOST or the default socket), the docker command, mmdebstrap, jq,
 # GNU time, and a release build of kasmforge (made if absent). The mirror is KASMFORGE_MIRROR, else
 # the first of the host's apt sources.
 set -euo pipefail
@@ -37,17 +38,22 @@ run() {
     echo "  $label: ${wall[$label]} s" >&2
 }
 
+# again LABEL COMMAND...: the same once more; its time is the middle of all so far, if they are odd.
+again() {
+    local label=$1
+    run "$@"
+    echo "${wall[$label]}" >>"$work/times-$label"
+    wall[$label]=$(sort -n "$work/times-$label" | awk '{ all[NR] = $0 } END { print all[int((NR + 1) / 2)] }')
+}
+
 # quick LABEL CHANGE COMMAND...: the middle of five, a change made before each.
 quick() {
     local label=$1 change=$2 round
     shift 2
-    : >"$work/quick"
     for round in 1 2 3 4 5; do
         eval "$change"
-        run "$label" "$@"
-        echo "${wall[$label]}" >>"$work/quick"
+        again "$label" "$@"
     done
-    wall[$label]=$(sort -n "$work/quick" | sed -n 3p)
 }
 
 echo "mirror and base" >&2
@@ -75,26 +81,29 @@ echo one >"$work/docker/file"
 grep -v path-exclude "$work/docker/Dockerfile" | sed 's/^ *apt-get -o/RUN &/' >"$work/docker/plain"
 
 settle
-run docker-cold docker build --quiet --no-cache --network host -t kasmforge-bench "$work/docker"
-settle
-run cold "$kasmforge" -C "$work" --store "$work/store" build "$workspace"
-quick nothing : "$kasmforge" -C "$work" --store "$work/store" build "$workspace"
+for round in 1 2 3; do
+    again docker-cold docker build --quiet --no-cache --network host -t kasmforge-bench "$work/docker"
+    # Nothing is removed between them: what makes files next would be slower for minutes.
+    store=$work/store-$round
+    again cold "$kasmforge" -C "$work" --store "$store" build "$workspace"
+done
+quick nothing : "$kasmforge" -C "$work" --store "$store" build "$workspace"
 quick docker-nothing : docker build --quiet --network host -t kasmforge-bench "$work/docker"
 definition=$work/workspaces/$workspace.toml
 printf '\n[[files]]\ntarget = "/etc/bench"\nsource = "file"\n' >>"$definition"
-quick file 'echo "$round" >"$work/workspaces/file"' "$kasmforge" -C "$work" --store "$work/store" build "$workspace"
+quick file 'echo "$round" >"$work/workspaces/file"' "$kasmforge" -C "$work" --store "$store" build "$workspace"
 quick docker-file 'echo "two $round" >"$work/docker/file"' docker build --quiet --network host -t kasmforge-bench "$work/docker"
 # A package more, a small one without scripts, at the end of what the desktop asks for.
 sed -i '0,/^install = \[/s//install = ["tree", /' "$definition"
 settle
-run package "$kasmforge" -C "$work" --store "$work/store" build "$workspace"
+run package "$kasmforge" -C "$work" --store "$store" build "$workspace"
 sed -i 's/--no-install-recommends /&tree /' "$work/docker/Dockerfile"
 settle
 run docker-package docker build --quiet --network host -t kasmforge-bench "$work/docker"
 # One below everything: all stages' scripts run again.
 sed -i '0,/^install = \[/s//install = ["hello", /' "$work/workspaces/modules/contract.toml"
 settle
-run below "$kasmforge" -C "$work" --store "$work/store" build "$workspace"
+run below "$kasmforge" -C "$work" --store "$store" build "$workspace"
 settle
 run docker-plain docker build --quiet --no-cache --network host -t kasmforge-bench-plain \
     -f "$work/docker/plain" "$work/docker"
@@ -107,13 +116,13 @@ run mmdebstrap env TMPDIR="$work" mmdebstrap --quiet --variant=minbase \
     "deb $mirror $suite main" "deb $security $suite-security main"
 # With every .deb at hand and nothing else.
 mkdir -p "$work/store-debs/"
-cp -r "$work/store/blobs" "$work/store/steps" "$work/store/format" "$work/store-debs/"
+cp -r "$store/blobs" "$store/steps" "$store/format" "$work/store-debs/"
 settle
 run debs "$kasmforge" -C "$work" --store "$work/store-debs" build "$workspace"
 
 # What the same engine says of each.
-"$kasmforge" -C "$work" --store "$work/store" load "$workspace" >/dev/null 2>&1
-image=$("$kasmforge" -C "$work" --store "$work/store" --json build "$workspace" | jq -r .reference)
+"$kasmforge" -C "$work" --store "$store" load "$workspace" >/dev/null 2>&1
+image=$("$kasmforge" -C "$work" --store "$store" --json build "$workspace" | jq -r .reference)
 size() { docker image inspect "$1" | jq '.[0].Size'; }
 ours=$(size "$image")
 theirs=$(size kasmforge-bench)
