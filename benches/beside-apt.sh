@@ -60,12 +60,9 @@ for _ in $(seq "$times"); do
     run check "${lock[@]}" lock --check
     run apt "${apt[@]}"
 done
-middle() {
-    sort -n "$work/$1.times" | sed -n "$(((times + 1) / 2))p"
-}
-read -r lock_wall lock_user lock_peak < <(middle lock)
-read -r check_wall check_user check_peak < <(middle check)
-read -r apt_wall apt_user apt_peak < <(middle apt)
+read -r lock_wall lock_user lock_peak < <(middle "$work/lock.times")
+read -r check_wall check_user check_peak < <(middle "$work/check.times")
+read -r apt_wall apt_user apt_peak < <(middle "$work/apt.times")
 workspaces=$(ls "$work"/project/workspaces/*.toml | wc -l)
 printf '%d workspaces, %d packages, %s\n\n' "$workspaces" "${#packages[@]}" "$(apt-get --version | head -1)"
 printf '| what | seconds | of these in the program | peak memory |\n| --- | --- | --- | --- |\n'

@@ -6,9 +6,9 @@
 #
 #   benches/beside-docker-build.sh [WORKSPACE]
 #
-# Needs: some 25 GB below TMPDIR, root, an engine (DOCKER_HOST or the default socket), the docker command, mmdebstrap, jq,
-# GNU time, and a release build of kasmforge (made if absent). The mirror is KASMFORGE_MIRROR, else
-# the first of the host's apt sources.
+# Needs: root, an engine (DOCKER_HOST or the default socket), the docker command, mmdebstrap, jq, GNU
+# time, some 25 GB below TMPDIR, and a release build of kasmforge (made if absent). The mirror is
+# KASMFORGE_MIRROR, else the first of the host's apt sources.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 workspace=${1:-desktop}
@@ -43,7 +43,7 @@ again() {
     local label=$1
     run "$@"
     echo "${wall[$label]}" >>"$work/times-$label"
-    wall[$label]=$(sort -n "$work/times-$label" | awk '{ all[NR] = $0 } END { print all[int((NR + 1) / 2)] }')
+    wall[$label]=$(middle "$work/times-$label")
 }
 
 # quick LABEL CHANGE COMMAND...: the middle of five, a change made before each.

@@ -44,8 +44,6 @@ export XDG_STATE_HOME=$work/state
 kf() { "$kasmforge" -q --json -C "$work" "$@"; }
 now() { date +%s.%N; }
 since() { awk -v a="$1" -v b="$(now)" 'BEGIN { printf "%.2f\n", b - a }'; }
-# The middle of the numbers of a file, one on each line.
-middle() { sort -n "$1" | sed -n "$(((rounds + 1) / 2))p"; }
 ratio() { awk -v a="$1" -v b="$2" 'BEGIN { printf "%.2f x", a / b }'; }
 row() { printf '| %s | %s | %s | %s | %s |\n' "$@" | tee -a "$work/table"; }
 # Until the desktop asks for its password.

@@ -20,3 +20,6 @@ settle() {
     sync
     sleep "${SETTLE:-65}"
 }
+
+# middle FILE: of a file's lines the middle one by the number each begins with; the smaller, if they are even.
+middle() { sort -n "$1" | sed -n "$((($(wc -l <"$1") + 1) / 2))p"; }

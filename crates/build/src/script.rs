@@ -85,12 +85,12 @@ fn driver(wanted: &Wanted<'_>) -> String {
         text.push_str(begin);
     }
     // base-passwd's makes the accounts that all others may need (it is pre-depended on by none).
-    let mut ordered: Vec<&Package> = packages.to_vec();
-    ordered.sort_by_key(|package| package.name != "base-passwd");
-    let relations = Relations::read(packages);
-    for package in ordered {
-        if package.scripts.contains("preinst") {
-            text.push_str(&preinst(package, &relations));
+    let related: Vec<Related<'_>> = packages.iter().map(|one| Related::of(one)).collect();
+    let mut ordered: Vec<&Related<'_>> = related.iter().collect();
+    ordered.sort_by_key(|one| one.package.name != "base-passwd");
+    for one in ordered {
+        if one.package.scripts.contains("preinst") {
+            text.push_str(&preinst(one, &related));
         }
     }
     text.push_str("dpkg --force-confold --configure -a\n");
@@ -110,10 +110,10 @@ fn after(kind: &str, what: &str) -> String {
 }
 
 /// One preinst, with the environment dpkg gives it (dpkg(1), "Internal environment").
-fn preinst(package: &Package, relations: &Relations<'_>) -> String {
-    let dpkg = relations
-        .packages
+fn preinst(of: &Related<'_>, all: &[Related<'_>]) -> String {
+    let dpkg = all
         .iter()
+        .map(|one| one.package)
         .find(|one| one.name == "dpkg")
         .map_or("1.21.22", |one| {
             one.version
@@ -125,7 +125,7 @@ fn preinst(package: &Package, relations: &Relations<'_>) -> String {
         stem,
         architecture,
         ..
-    } = package;
+    } = of.package;
     let run = format!(
         "DPKG_MAINTSCRIPT_PACKAGE={name} DPKG_MAINTSCRIPT_ARCH={architecture} \
          DPKG_MAINTSCRIPT_NAME=preinst DPKG_MAINTSCRIPT_PACKAGE_REFCOUNT=1 \
@@ -135,7 +135,7 @@ fn preinst(package: &Package, relations: &Relations<'_>) -> String {
     // What it pre-depends on is unpacked, and seldom needs more. One that does (adduser asks PAM,
     // which libpam-runtime's postinst sets up) is given it configured, and a second try, which
     // policy 6.2 wants scripts to stand.
-    let before = relations.pre_dependencies(package);
+    let before = of.pre_dependencies(all);
     let again = if before.is_empty() {
         String::new()
     } else {
@@ -150,74 +150,57 @@ fn preinst(package: &Package, relations: &Relations<'_>) -> String {
     )
 }
 
-/// What the fields of a stage's packages say, read once.
-struct Relations<'a> {
-    packages: &'a [&'a Package],
-    /// As many as packages.
-    of: Vec<Related>,
-}
-
-struct Related {
+/// A package and what its fields say, which are read once for a stage.
+struct Related<'a> {
+    package: &'a Package,
     essential: bool,
     provides: Vec<String>,
     pre_depends: Vec<String>,
     depends: Vec<String>,
 }
 
-impl<'a> Relations<'a> {
-    fn read(packages: &'a [&'a Package]) -> Self {
-        let of = packages.iter().map(|package| Related::of(package));
-        Self {
-            packages,
-            of: of.collect(),
-        }
-    }
-
-    /// The stems of what a package pre-depends on and whatever that depends on, among the stage's
-    /// packages and in their order.
-    fn pre_dependencies(&self, package: &Package) -> Vec<&'a str> {
-        let all = || self.packages.iter().zip(&self.of);
-        let itself = all().find(|(one, _)| one.stem == package.stem);
-        let mut todo: Vec<&str> = itself
-            .map(|(_, related)| related.pre_depends.iter().map(String::as_str).collect())
-            .unwrap_or_default();
-        if todo.is_empty() {
-            return Vec::new();
-        }
-        // What is essential is needed by all and named by none.
-        let essential = all().filter(|(_, related)| related.essential);
-        todo.extend(essential.map(|(one, _)| one.name.as_str()));
-        let mut found = vec![false; self.packages.len()];
-        while let Some(name) = todo.pop() {
-            for ((one, related), found) in all().zip(&mut found) {
-                if !*found
-                    && one.stem != package.stem
-                    && (one.name == name || related.provides.iter().any(|other| other == name))
-                {
-                    *found = true;
-                    let needed = related.pre_depends.iter().chain(&related.depends);
-                    todo.extend(needed.map(String::as_str));
-                }
-            }
-        }
-        all()
-            .zip(found)
-            .filter_map(|((one, _), found)| found.then_some(one.stem.as_str()))
-            .collect()
-    }
-}
-
-impl Related {
-    fn of(package: &Package) -> Self {
+impl<'a> Related<'a> {
+    fn of(package: &'a Package) -> Self {
         let stanza = Stanzas::new(&package.control).flatten().next();
         let field = |field| stanza.as_ref().and_then(|stanza| stanza.get(field));
         let names = |of| field(of).map(|value| names(&value)).unwrap_or_default();
         Self {
+            package,
             essential: field("Essential").is_some_and(|value| value == "yes"),
             provides: names("Provides"),
             pre_depends: names("Pre-Depends"),
             depends: names("Depends"),
         }
+    }
+
+    fn stands_for(&self, name: &str) -> bool {
+        self.package.name == name || self.provides.iter().any(|provided| provided == name)
+    }
+
+    /// The stems of what the package pre-depends on and whatever that depends on, among all of the
+    /// stage and in their order.
+    fn pre_dependencies(&self, all: &[Related<'a>]) -> Vec<&'a str> {
+        if self.pre_depends.is_empty() {
+            return Vec::new();
+        }
+        let mut todo: Vec<&str> = self.pre_depends.iter().map(String::as_str).collect();
+        // What is essential is needed by all and named by none.
+        let essential = all.iter().filter(|one| one.essential);
+        todo.extend(essential.map(|one| one.package.name.as_str()));
+        let mut found = vec![false; all.len()];
+        while let Some(name) = todo.pop() {
+            for (one, found) in all.iter().zip(&mut found) {
+                if !*found && one.package.stem != self.package.stem && one.stands_for(name) {
+                    *found = true;
+                    let needed = one.pre_depends.iter().chain(&one.depends);
+                    todo.extend(needed.map(String::as_str));
+                }
+            }
+        }
+        all.iter()
+            .zip(found)
+            .filter_map(|(one, found)| found.then_some(one.package.stem.as_str()))
+            .collect()
     }
 }
 
@@ -398,14 +381,13 @@ mod tests {
                 "Pre-Depends: adduser (>= 3), absent\nDepends: unasked\n",
             ),
         ];
-        let all: Vec<&Package> = all.iter().collect();
-        let relations = Relations::read(&all);
+        let all: Vec<Related<'_>> = all.iter().map(Related::of).collect();
         assert_eq!(
-            relations.pre_dependencies(all[5]),
+            all[5].pre_dependencies(&all),
             ["pam", "adduser", "base", "mawk"]
         );
-        assert!(preinst(all[5], &relations).contains("--configure pam adduser base mawk\n"));
-        assert!(!preinst(all[2], &relations).contains("--configure"));
+        assert!(preinst(&all[5], &all).contains("--configure pam adduser base mawk\n"));
+        assert!(!preinst(&all[2], &all).contains("--configure"));
     }
 
     #[test]

@@ -189,10 +189,7 @@ impl Caller {
         }
         // After a chroot: the whole path, as seen from its root.
         let from_our_root = |name: &str| self.link(name).map(PathBuf::from);
-        let directory = from_our_root(&match at {
-            libc::AT_FDCWD => "cwd".to_owned(),
-            number => format!("fd/{number}"),
-        })?;
+        let directory = from_our_root(&directory_name(at))?;
         let root_path = from_our_root("root")?;
         let directory = directory
             .strip_prefix(&root_path)
@@ -241,11 +238,7 @@ impl Caller {
         if path.to_bytes().starts_with(b"/") {
             return Some(rustix::fs::statat(CWD, path, flags));
         }
-        let mut whole = match at {
-            libc::AT_FDCWD => format!("{}/cwd/", self.pid),
-            number => format!("{}/fd/{number}/", self.pid),
-        }
-        .into_bytes();
+        let mut whole = format!("{}/{}/", self.pid, directory_name(at)).into_bytes();
         whole.extend_from_slice(path.to_bytes());
         Some(rustix::fs::statat(CWD, whole, flags))
     }
@@ -299,6 +292,14 @@ impl Caller {
     fn read(&self, name: &str) -> Result<Vec<u8>, Errno> {
         std::fs::read(Path::new(&self.pid.to_string()).join(name))
             .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
+    }
+}
+
+/// What a process's folder in `/proc` calls the directory that a path is relative to.
+fn directory_name(at: i32) -> String {
+    match at {
+        libc::AT_FDCWD => "cwd".to_owned(),
+        number => format!("fd/{number}"),
     }
 }
 
