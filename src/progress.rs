@@ -252,6 +252,9 @@ impl build::Observer for Progress<'_> {
             }),
             Event::Packing { bytes, .. } => self.more(PACKING, bytes),
             Event::Packed { bytes } => self.update(PACKING, |task| task.done += bytes),
+            Event::Unnoticed { stage } => {
+                self.say(&format!("{stage}: no script has to run again"));
+            }
             Event::Reused { .. } => {}
             Event::Warning { text } => self.warn(text),
         }

@@ -2,12 +2,14 @@
 //!
 //! The lower of the sandbox is the merged tree of everything unpacked, with a dpkg database that
 //! says so. What the scripts did is read back from the upper, normalised, and kept as the
-//! difference to the unpacked tree. Its key is a function of the packages alone.
+//! difference to the unpacked tree. Its key is a function of the packages alone, and of those only
+//! that scripts may notice: the others are laid beside ([`settling`]).
 
 mod bytecode;
 mod failure;
 mod generate;
 mod outdated;
+mod settling;
 mod themes;
 
 use std::collections::BTreeMap;
@@ -29,6 +31,9 @@ use tempfile::TempDir;
 use self::bytecode::Bytecode;
 pub use self::failure::ConfigureError;
 use self::failure::refuse_private_keys;
+pub(crate) use self::settling::{
+    Member, Scripted, Settling, add_contents, find, is_kept, scripts_of,
+};
 use self::themes::Circles;
 use crate::content::{Pool, Writer};
 use crate::farm::{self, Farm};
@@ -46,6 +51,9 @@ const RECORD: &str = "configured.json";
 /// scripts by path.
 pub const WRITERS: &str = "writers.json";
 
+/// dpkg's list of packages and the states they are in.
+const STATUS: &str = "var/lib/dpkg/status";
+
 /// Says that no service may be started while scripts run (policy 9.3.3.2).
 const POLICY_RC_D: &str = "usr/sbin/policy-rc.d";
 
@@ -62,15 +70,12 @@ pub(crate) struct Configured {
     pub(crate) identities: Vec<String>,
 }
 
-impl Configured {
-    /// The stage as an earlier build configured it. Of its contents `pool` gains those that its
-    /// scripts made.
-    pub(crate) fn find(store: &Store, key: &StepKey, pool: &Pool) -> Option<Self> {
-        let folder = store.tree_path(key);
-        let found = load(&folder)?;
-        pool.add_folder(&folder, false).ok()?;
-        Some(found)
-    }
+/// What the scripts of a stage stand on: the stage below.
+#[derive(Debug, Default)]
+struct Base {
+    tree: Tree,
+    /// dpkg's list of its packages.
+    status: String,
 }
 
 /// For each package, by its stem, the paths it lost to one that replaces it.
@@ -100,26 +105,28 @@ struct Laid {
 }
 
 /// What is configured, and on what.
-pub(crate) struct Stage<'a> {
-    pub(crate) name: &'a str,
-    pub(crate) key: StepKey,
-    pub(crate) below: Option<&'a Configured>,
+struct Stage<'a> {
+    name: &'a str,
+    key: StepKey,
+    below: Option<&'a Base>,
+    /// The newest time of any file the packages ship that scripts may notice: what scripts make gets it.
+    epoch: i64,
     /// All packages of the stages below, for their triggers.
-    pub(crate) before: &'a [&'a Package],
+    before: &'a [&'a Package],
     /// The stage's own packages, in canonical order.
-    pub(crate) packages: &'a [&'a Package],
-    pub(crate) slim: &'a Slim,
-    pub(crate) debconf: &'a [Debconf],
-    pub(crate) architecture: &'a str,
-    pub(crate) trial: Trial,
+    packages: &'a [&'a Package],
+    slim: &'a Slim,
+    debconf: &'a [Debconf],
+    architecture: &'a str,
+    trial: Trial,
     /// Takes folders that are no longer needed: to remove them takes a while.
-    pub(crate) dispose: &'a Sender<TempDir>,
+    dispose: &'a Sender<TempDir>,
 }
 
 impl Stage<'_> {
     /// Configures the stage. `pool` holds the contents of everything unpacked and below, and gains
     /// those made here. `farm` is that of the stage below, if it was made, and becomes this one's.
-    pub(crate) fn configure(
+    fn configure(
         &self,
         store: &Store,
         pool: &Pool,
@@ -172,16 +179,6 @@ impl Stage<'_> {
         pool.rename(&at, || store.keep_tree(step, &self.key))?;
         *farm = Some(laid.farm);
         Ok(configured)
-    }
-
-    /// The newest time of any file the stage's packages ship: what scripts make gets it.
-    fn epoch(&self) -> i64 {
-        let below = self.below.map_or(0, |below| below.epoch);
-        let times = self.packages.iter().flat_map(|package| package.tree.iter());
-        let newest = times
-            .filter(|(_, entry)| !entry.is_folder())
-            .map(|(_, entry)| entry.mtime);
-        newest.max().unwrap_or(0).max(below)
     }
 
     /// The tree scripts see at first, but for what kasmforge writes into it.
@@ -248,7 +245,7 @@ impl Stage<'_> {
         let mut writer = Writer::new(step).map_err(keep)?;
         let reading = Reading {
             root: &upper,
-            epoch: self.epoch(),
+            epoch: self.epoch,
             started,
             writer: &mut writer,
         };
@@ -292,7 +289,7 @@ impl Stage<'_> {
         Ok((
             Configured {
                 tree,
-                epoch: self.epoch(),
+                epoch: self.epoch,
                 normalised,
                 identities,
             },
@@ -320,7 +317,7 @@ impl Stage<'_> {
         let wanted = script::Wanted {
             packages: self.packages,
             debconf: self.debconf,
-            epoch: self.epoch(),
+            epoch: self.epoch,
             trial: self.trial,
             beside: laid.bytecode.driver(),
         };
@@ -422,11 +419,6 @@ fn now() -> i64 {
 /// The record of a configured stage, if it is there and whole.
 fn load(folder: &Path) -> Option<Configured> {
     serde_json::from_slice(&fs::read(folder.join(RECORD)).ok()?).ok()
-}
-
-/// Whether a stage seems to be configured.
-pub(crate) fn is_kept(store: &Store, key: &StepKey) -> bool {
-    store.tree_path(key).join(RECORD).is_file()
 }
 
 /// A path this module spells out.

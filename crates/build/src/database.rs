@@ -6,12 +6,23 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use kasmforge_deb::relations;
 use kasmforge_deb::stanza::Stanzas;
 
 use crate::unpack::Package;
 
 /// Fields of a control stanza that dpkg does not keep for an unpacked package, or writes itself.
 const NOT_KEPT: [&str; 4] = ["Package", "Status", "Conffiles", "Config-Version"];
+
+/// Names that fields of [`ORDER`] had once.
+const OBSOLETE: [&str; 6] = [
+    "Recommended",
+    "Optional",
+    "Class",
+    "Package-Revision",
+    "Package_Revision",
+    "Revision",
+];
 
 /// The stanza of an unpacked package in `status`.
 pub(crate) fn unpacked_stanza(package: &Package) -> String {
@@ -29,13 +40,21 @@ pub(crate) fn unpacked_stanza(package: &Package) -> String {
             }
         }
     }
-    if !package.conffiles.is_empty() {
-        text.push_str("Conffiles:\n");
-        for (path, sum) in &package.conffiles {
-            text.push_str(&format!(" {path} {sum}\n"));
-        }
-    }
+    text.push_str(&conffiles(package));
     text
+}
+
+/// A package's conffiles as a field of `status`; nothing if it has none.
+fn conffiles(package: &Package) -> String {
+    let lines: String = package
+        .conffiles
+        .iter()
+        .map(|(path, sum)| format!(" {path} {sum}\n"))
+        .collect();
+    if lines.is_empty() {
+        return lines;
+    }
+    format!("Conffiles:\n{lines}")
 }
 
 /// `status` as it stands before the scripts run: what is below, then this stage's packages.
@@ -51,6 +70,137 @@ pub(crate) fn status(below: &str, packages: &[&Package]) -> String {
     }
     text.push('\n');
     text
+}
+
+/// Fields in the order dpkg writes them to `status`; those it does not know follow as they came
+/// (`fieldinfos` in dpkg's lib/dpkg/parse.c).
+const ORDER: [&str; 23] = [
+    "Essential",
+    "Protected",
+    "Priority",
+    "Section",
+    "Installed-Size",
+    "Origin",
+    "Maintainer",
+    "Bugs",
+    "Architecture",
+    "Multi-Arch",
+    "Source",
+    "Version",
+    "Replaces",
+    "Provides",
+    "Depends",
+    "Pre-Depends",
+    "Recommends",
+    "Suggests",
+    "Breaks",
+    "Conflicts",
+    "Enhances",
+    "Conffiles",
+    "Description",
+];
+
+/// Fields of [`ORDER`] that hold relations, which dpkg writes in its own words.
+const RELATIONS: [&str; 9] = [
+    "Replaces",
+    "Provides",
+    "Depends",
+    "Pre-Depends",
+    "Recommends",
+    "Suggests",
+    "Breaks",
+    "Conflicts",
+    "Enhances",
+];
+
+/// The stanza of an installed package in `status`, as dpkg itself writes it. `None` for
+/// one that dpkg might write otherwise.
+pub(crate) fn installed_stanza(package: &Package) -> Option<String> {
+    let stanza = Stanzas::new(&package.control).next()?.ok()?;
+    let mut text = format!("Package: {}\n", package.name);
+    for name in ORDER {
+        // dpkg's own field, and where it stands.
+        if name == "Priority" {
+            text.push_str("Status: install ok installed\n");
+        }
+        if name == "Conffiles" {
+            text.push_str(&conffiles(package));
+            continue;
+        }
+        let Some(field) = stanza
+            .fields()
+            .find(|field| field.name.eq_ignore_ascii_case(name))
+        else {
+            continue;
+        };
+        let value = own_words(field.raw);
+        let value = match name {
+            "Essential" | "Protected" | "Multi-Arch" if value == "no" => continue,
+            "Version" if value != package.version => return None,
+            _ if RELATIONS.contains(&name) => in_dpkgs_words(value)?,
+            _ => value.to_owned(),
+        };
+        push_field(&mut text, name, &value);
+    }
+    let known = |name: &str| {
+        let all = ORDER.iter().chain(&NOT_KEPT);
+        all.into_iter().any(|one| one.eq_ignore_ascii_case(name))
+    };
+    for field in stanza.fields().filter(|field| !known(field.name)) {
+        // What these are called today is for dpkg to say.
+        if OBSOLETE
+            .iter()
+            .any(|one| one.eq_ignore_ascii_case(field.name))
+        {
+            return None;
+        }
+        push_field(&mut text, field.name, own_words(field.raw));
+    }
+    Some(text)
+}
+
+/// A field's value as dpkg keeps one that it does not take apart.
+fn own_words(raw: &str) -> &str {
+    raw.trim_start_matches([' ', '\t']).trim_end()
+}
+
+fn push_field(text: &mut String, name: &str, value: &str) {
+    text.push_str(&format!("{name}: {value}\n"));
+}
+
+fn in_dpkgs_words(value: &str) -> Option<String> {
+    let clauses: Vec<String> = relations(value)
+        .ok()?
+        .iter()
+        .map(|clause| {
+            let atoms: Vec<String> = clause.iter().map(ToString::to_string).collect();
+            atoms.join(" | ")
+        })
+        .collect();
+    Some(clauses.join(", "))
+}
+
+/// `status` with stanzas of more packages, in dpkg's order: by name, then by architecture.
+///
+/// A package whose stanza dpkg might write otherwise is left out; ask [`installed_stanza`] before.
+pub(crate) fn with_installed(status: &str, packages: &[&Package]) -> String {
+    let mut stanzas: BTreeMap<(String, String), String> = BTreeMap::new();
+    for stanza in Stanzas::new(status).flatten() {
+        let field = |name| stanza.get(name).unwrap_or_default().into_owned();
+        stanzas.insert(
+            (field("Package"), field("Architecture")),
+            stanza.text().into(),
+        );
+    }
+    for package in packages {
+        if let Some(text) = installed_stanza(package) {
+            stanzas.insert((package.name.clone(), package.architecture.clone()), text);
+        }
+    }
+    stanzas
+        .into_values()
+        .map(|text| format!("{}\n\n", text.trim_end()))
+        .collect()
 }
 
 /// Packages in `status` that are not wholly installed, with the state they are in.
@@ -209,6 +359,75 @@ mod tests {
             not_installed(&text),
             [("x".into(), "install ok unpacked".into())]
         );
+    }
+
+    /// dpkg itself configures packages and writes `status`; ours is to be the same.
+    #[test]
+    fn installed_packages_are_told_as_dpkg_tells_them() {
+        let with = |name: &str, fields: &str| Package {
+            control: format!("Package: {name}\n{fields}"),
+            version: "1:2.0-3".into(),
+            architecture: "all".into(),
+            conffiles: Vec::new(),
+            ..package(name, "", &["/.", "/usr"])
+        };
+        let mut packages = [
+            with(
+                "plain",
+                "Multi-Arch: allowed\nVersion: 1:2.0-3\nArchitecture: all\nMaintainer: Nobody \
+                 <n@example>\nDescription: plain\n",
+            ),
+            with(
+                "disordered",
+                "Homepage: https://example.org/\nDescription: short\n  indented\n .\n end\nversion:   \
+                 1:2.0-3\nX-Odd:\n one\n two\nDepends: plain(>=1),\n plain|other ( << 9~ ) , \
+                 plain:any\nArchitecture: all\nMaintainer: Nobody <n@example>\nBuilt-Using: a (= 1), b \
+                 (=2)\nProvides: other (=5)\nTag: a::b,\n c::d\nMulti-Arch: foreign\nSource: from \
+                 (9)\nBugs: mailto:n@example\nOrigin: Somewhere\nInstalled-Size: 12\nSection: \
+                 misc\nPriority: optional\n",
+            ),
+            with(
+                "refusals",
+                "Essential: no\nMulti-Arch: no\nVersion: 1:2.0-3\nArchitecture: all\nMaintainer: Nobody \
+                 <n@example>\nBreaks: old (<< 1)\nConflicts: older\nReplaces: old, older (<= \
+                 1)\nEnhances: x\nSuggests: y | z\nRecommends: w\nPre-Depends: plain\nDescription: none\n",
+            ),
+        ];
+        packages[0].conffiles = vec![("/etc/plainrc".into(), "00".repeat(16))];
+        let all: Vec<&Package> = packages.iter().collect();
+        let root = tempfile::tempdir().expect("a folder");
+        let at = |path: &str| root.path().join(path);
+        std::fs::create_dir_all(at("var/lib/dpkg/info")).expect("a folder");
+        std::fs::create_dir_all(at("var/lib/dpkg/updates")).expect("a folder");
+        std::fs::create_dir_all(at("etc")).expect("a folder");
+        std::fs::write(at("etc/plainrc"), "").expect("a conffile");
+        std::fs::write(at("var/lib/dpkg/status"), status("", &all)).expect("a file");
+        for one in &all {
+            let (list, text) = (
+                at(&format!("var/lib/dpkg/info/{}.list", one.name)),
+                "/.\n/usr\n",
+            );
+            std::fs::write(list, text).expect("a list");
+        }
+        let ran = std::process::Command::new("dpkg")
+            .arg(format!("--root={}", root.path().display()))
+            .args(["--force-not-root", "--force-bad-path", "--log=/dev/null"])
+            .args(["--configure", "-a"])
+            .output()
+            .expect("dpkg runs");
+        assert!(
+            ran.status.success(),
+            "{}",
+            String::from_utf8_lossy(&ran.stderr)
+        );
+        let theirs = std::fs::read_to_string(at("var/lib/dpkg/status")).expect("a status");
+        assert_eq!(with_installed("", &all), theirs);
+        // Those that are there stay as they are, and each comes to stand where dpkg puts it.
+        let two = with_installed(&with_installed("", &[all[2]]), &[all[1], all[0]]);
+        assert_eq!(two, theirs);
+        // What dpkg would call otherwise is left to it.
+        assert!(installed_stanza(&with("old", "Version: 1:2.0-3\nRecommended: x\n")).is_none());
+        assert!(installed_stanza(&with("odd", "Version: 2.0-3\n")).is_none());
     }
 
     #[test]

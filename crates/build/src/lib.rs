@@ -16,6 +16,7 @@
 //! told what happens.
 
 mod accounts;
+mod bystanders;
 mod carry;
 mod compare;
 mod compress;
@@ -36,6 +37,7 @@ mod pack;
 mod parallel;
 mod planned;
 mod record;
+mod related;
 mod script;
 mod slim;
 mod source;
@@ -138,6 +140,11 @@ pub enum Event<'a> {
         package: &'a str,
         /// Packages configured so far.
         done: usize,
+    },
+    /// The packages of a stage changed, and none of those that its scripts may notice.
+    Unnoticed {
+        /// The stage.
+        stage: &'a str,
     },
     /// A finished step was found.
     Reused {
@@ -401,6 +408,7 @@ fn drop_damaged(store: &Store, request: &Request<'_>, lock: &Lock) -> Result<(),
             .packages
             .iter()
             .map(|one| one.key)
+            .chain(configure::scripts_of(store, &stage.configure.key))
             .chain([stage.configure.key])
     });
     for key in keys {

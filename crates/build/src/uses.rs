@@ -4,6 +4,7 @@ use kasmforge_lock::Lock;
 use kasmforge_plan::Plan;
 use kasmforge_store::{Error, Store, Uses};
 
+use crate::configure;
 use crate::record::Built;
 
 /// Notes what an image was made of.
@@ -19,6 +20,9 @@ pub(crate) fn note(store: &Store, plan: &Plan, lock: &Lock, built: &Built) -> Re
             uses.step(&layer.step.key);
         }
         uses.step(&stage.configure.key);
+        if let Some(scripts) = configure::scripts_of(store, &stage.configure.key) {
+            uses.step(&scripts);
+        }
         uses.step(&stage.state.key);
         uses.step(&stage.files.key);
     }

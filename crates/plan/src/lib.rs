@@ -10,6 +10,9 @@
 //!                         └─> configure(next stage)                                     └─> image
 //! ```
 //!
+//! Within `configure` the scripts run under a key of their own ([`scripts_key`]), which leaves out
+//! packages that no script can notice. Which ones those are is known once packages are unpacked.
+//!
 //! Scripts see packages and debconf's answers only, never the files a definition lays on top: so a
 //! changed file never runs a script again.
 //!
@@ -33,7 +36,8 @@ pub use step::{Input, Step};
 /// number; every image made from then on is made anew.
 const UNPACK: &str = "unpack 2";
 const LAYER: &str = "layer 2";
-const CONFIGURE: &str = "configure 8";
+const SCRIPTS: &str = "scripts 1";
+const CONFIGURE: &str = "configure 9";
 const STATE: &str = "state 2";
 const FILES: &str = "files 2";
 const IMAGE: &str = "image 2";
@@ -185,6 +189,59 @@ impl Plan {
 #[must_use]
 pub fn unpack_key(package: &Package) -> StepKey {
     KeyHasher::new(UNPACK).digest("deb", package.sha256).key()
+}
+
+/// What the scripts of a stage make their outcome of.
+#[derive(Debug, Clone)]
+pub struct ScriptInputs<'a> {
+    /// What the scripts of the stage below were a function of.
+    pub below: Option<StepKey>,
+    /// Packages of the stages below that only this stage's scripts may notice.
+    pub noticed: Vec<Noticed<'a>>,
+    /// The keys of the stage's own packages that scripts may notice, in the order they are configured.
+    pub packages: Vec<StepKey>,
+    /// What is left out of those.
+    pub slim: &'a Slim,
+    /// Answers to the questions of scripts.
+    pub debconf: &'a [Debconf],
+    /// The names and versions of the rules that the outcome is normalised by.
+    pub rules: &'a [String],
+}
+
+/// A package that scripts of its own stage cannot notice, and those of one above can.
+#[derive(Debug, Clone, Copy)]
+pub struct Noticed<'a> {
+    /// Its stage: 0 is the root.
+    pub stage: usize,
+    /// The key of its unpacking.
+    pub key: StepKey,
+    /// What is left out of it.
+    pub slim: &'a Slim,
+}
+
+/// The key of what the scripts of a stage make: it stays the same where packages come and go that
+/// they cannot notice.
+#[must_use]
+pub fn scripts_key(of: &ScriptInputs<'_>) -> StepKey {
+    let bytes = |key: &StepKey| *key.digest().as_bytes();
+    let noticed = of.noticed.iter().map(|one| {
+        let mut member = bytes(&one.key).to_vec();
+        member.extend(format!("{} {}", one.stage, slim_text(one.slim)).as_bytes());
+        member
+    });
+    KeyHasher::new(SCRIPTS)
+        .field(
+            "below",
+            of.below
+                .as_ref()
+                .map_or(Vec::new(), |key| bytes(key).to_vec()),
+        )
+        .list("noticed", noticed)
+        .list("packages", of.packages.iter().map(bytes))
+        .field("slim", slim_text(of.slim))
+        .list("debconf", answers(of.debconf).map(|(value, _)| value))
+        .list("rules", of.rules)
+        .key()
 }
 
 /// A package for a list of inputs: its key, and its name and version in words.

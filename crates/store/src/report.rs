@@ -65,6 +65,9 @@ const FILE_SYSTEMS: [(u32, &str); 9] = [
     (0x0102_1997, "9p"),
 ];
 
+/// Files that only folders of configured stages have: of what scripts made, and of how a stage stands.
+const CONFIGURED: [&str; 2] = ["configured.json", "settled.json"];
+
 /// For each kind, how many there are and how many bytes they have.
 pub type Sizes = BTreeMap<Kind, (u64, u64)>;
 
@@ -74,7 +77,7 @@ impl Store {
         let mut parts = Vec::new();
         let mut add = |kind: Kind, folder: &Path| -> Result<(), Error> {
             for path in listed(folder)? {
-                let tree = path.join("configured.json").exists();
+                let tree = CONFIGURED.iter().any(|name| path.join(name).exists());
                 let kind = match kind {
                     Kind::Unpacked if tree => Kind::Configured,
                     other => other,

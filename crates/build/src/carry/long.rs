@@ -10,14 +10,13 @@ use kasmforge_tree::Tree;
 use tempfile::TempDir;
 
 use super::{Carrying, Ground, Kind, Packed, Slot, of_kind};
-use crate::configure::{Configured, Stage};
+use crate::configure::{self, Configured, Member, Scripted, Settling};
 use crate::content::{Pool, Writer};
 use crate::farm::Farm;
 use crate::finish::FinishError;
 use crate::former::Former;
 use crate::pack::{Archive, Packing};
 use crate::record::{self, Built};
-use crate::unpack::Package;
 use crate::unpacking::{Stopped, Unpacking};
 use crate::{BuildError, Event, layering, parallel};
 
@@ -199,43 +198,52 @@ impl Carrying<'_> {
         dispose: &mpsc::Sender<TempDir>,
     ) -> Result<Vec<Configured>, Halt> {
         let mut configured: Vec<Configured> = Vec::new();
-        let mut before: Vec<&Package> = Vec::new();
+        let mut scripted: Option<Scripted> = None;
+        let mut before: Vec<Member<'_>> = Vec::new();
         let mut farm: Option<Farm> = None;
         for (index, planned) in plan.stages.iter().enumerate() {
             let spec = &self.workspace().stages[index];
-            let found = Configured::find(self.store, &planned.configure.key, pool);
+            let found = configure::find(self.store, &planned.configure.key, pool);
             unpacking.wait(index)?;
-            let packages = unpacking.packages(index);
-            let done = if let Some(found) = found {
+            let packages: Vec<Member<'_>> = unpacking
+                .packages(index)
+                .into_iter()
+                .zip(&planned.packages)
+                .map(|(package, unpack)| Member {
+                    package,
+                    stage: index,
+                    key: unpack.key,
+                    slim: &spec.slim,
+                })
+                .collect();
+            let (whole, left) = if let Some(found) = found {
                 self.observer.event(Event::Reused {
                     what: "configured stage",
                 });
                 found
             } else {
-                self.observer.event(Event::Configuring {
-                    stage: &planned.name,
-                    packages: packages.len(),
-                });
-                let stage = Stage {
+                let settling = Settling {
                     name: &planned.name,
                     key: planned.configure.key,
-                    below: configured.last(),
+                    below: configured.last().zip(scripted.as_ref()),
                     before: &before,
                     packages: &packages,
                     slim: &spec.slim,
                     debconf: &spec.packages.debconf,
+                    rules: &self.inputs.rules,
                     architecture: self.request.architecture,
                     trial: self.request.trial,
                     dispose,
                 };
-                let done = stage.configure(self.store, pool, &mut farm, self.observer);
-                done.map_err(|source| BuildError::Configure {
+                let settled = settling.settle(self.store, pool, &mut farm, self.observer);
+                settled.map_err(|source| BuildError::Configure {
                     stage: planned.name.clone(),
                     source,
                 })?
             };
             before.extend(packages);
-            configured.push(done);
+            configured.push(whole);
+            scripted = Some(left);
         }
         if let Some(farm) = farm {
             // If nobody takes it, it is removed here.

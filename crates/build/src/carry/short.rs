@@ -9,7 +9,7 @@ use kasmforge_plan::Plan;
 use kasmforge_tree::Tree;
 
 use super::{Carrying, Ground, Kind, Packed, Slot, of_kind};
-use crate::configure::Configured;
+use crate::configure;
 use crate::content::{Pool, Writer};
 use crate::former::{self, Former};
 use crate::pack::{Archive, PackError, Packing};
@@ -35,18 +35,15 @@ impl Carrying<'_> {
         let mut configured = Vec::new();
         for (index, stage) in plan.stages.iter().enumerate() {
             let wanted = index == top || missing.iter().any(|&slot| slots[slot].stage == index);
+            let key = &stage.configure.key;
             let found = if wanted {
-                Configured::find(self.store, &stage.configure.key, &pool)
+                configure::find(self.store, key, &pool).map(|(whole, _)| Some(whole))
             } else {
-                let folder = self.store.tree_path(&stage.configure.key);
-                if pool.add_folder(&folder, false).is_err() {
-                    return Ok(None);
-                }
-                None
+                configure::add_contents(self.store, key, &pool).map(|()| None)
             };
-            if wanted && found.is_none() {
+            let Some(found) = found else {
                 return Ok(None);
-            }
+            };
             configured.push(found);
         }
         let scratch = self.store.temporary_folder()?;

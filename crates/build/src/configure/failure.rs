@@ -8,7 +8,7 @@ use kasmforge_sandbox::Outcome;
 use kasmforge_store::Store;
 use kasmforge_tree::Tree;
 
-use super::{Stage, path};
+use super::{STATUS, Stage, path};
 use crate::content::Pool;
 use crate::database;
 use crate::farm::FarmError;
@@ -95,9 +95,7 @@ impl Stage<'_> {
             path: step.into(),
             source,
         };
-        let status = pool
-            .text(tree, &path("var/lib/dpkg/status"))
-            .map_err(keep)?;
+        let status = pool.text(tree, &path(STATUS)).map_err(keep)?;
         let status = String::from_utf8_lossy(&status.unwrap_or_default()).into_owned();
         let left = database::not_installed(&status);
         let failures = follower.failures();

@@ -3,10 +3,11 @@
 
 use std::io;
 
+use kasmforge_spec::Slim;
 use kasmforge_tree::{Entry, Node, Tree, TreePath};
 
 use super::bytecode::Bytecode;
-use super::{Lost, POLICY_RC_D, Stage, path};
+use super::{Lost, POLICY_RC_D, STATUS, Stage, path};
 use crate::content::{Pool, Writer};
 use crate::database::{self, Triggers};
 use crate::slim;
@@ -22,23 +23,15 @@ impl Stage<'_> {
         pool: &Pool,
     ) -> io::Result<Tree> {
         let mut tree = Tree::new();
-        let epoch = self.epoch();
+        let epoch = self.epoch;
         let mut put = |at: &str, mode: u32, text: &str| {
             let shape = Entry::new(mode, epoch, Node::Directory);
             writer
                 .keep(text.as_bytes(), shape)
                 .map(|entry| tree.insert(path(at), entry))
         };
-        let old = match self.below {
-            Some(below) => pool.text(&below.tree, &path("var/lib/dpkg/status"))?,
-            None => None,
-        };
-        let old = String::from_utf8_lossy(&old.unwrap_or_default()).into_owned();
-        put(
-            "var/lib/dpkg/status",
-            0o644,
-            &database::status(&old, self.packages),
-        )?;
+        let old = self.below.map_or("", |below| below.status.as_str());
+        put(STATUS, 0o644, &database::status(old, self.packages))?;
         let before_triggers = Triggers::of(self.before.iter().copied());
         let own_triggers = Triggers::of(self.packages.iter().copied());
         let all = Triggers::of(self.before.iter().chain(self.packages).copied());
@@ -79,49 +72,47 @@ impl Stage<'_> {
         }
         for package in self.packages {
             let lost = lost.get(&package.stem).map_or(&[][..], Vec::as_slice);
-            self.slim_database(package, lost, epoch, writer, pool, &mut tree)?;
+            records(package, self.slim, lost, epoch, writer, pool, &mut tree)?;
         }
         Ok(tree)
     }
+}
 
-    /// dpkg's list and sums of a package, without what [slim] leaves out of it and what it lost to
-    /// a package that replaces it.
-    fn slim_database(
-        &self,
-        package: &Package,
-        lost: &[TreePath],
-        epoch: i64,
-        writer: &mut Writer<'_>,
-        pool: &Pool,
-        tree: &mut Tree,
-    ) -> io::Result<()> {
-        let keeps = |shown: &str| {
-            TreePath::new(shown.as_bytes())
-                .map(|path| crate::unpack::through_aliases(&path))
-                .is_ok_and(|path| {
-                    path.is_root() || (slim::keeps(self.slim, &path) && !lost.contains(&path))
-                })
-        };
-        if package.list.iter().all(|shown| keeps(shown)) {
-            return Ok(());
-        }
-        let mut put = |name: &str, text: String| -> io::Result<()> {
-            let at = path(&format!("var/lib/dpkg/info/{}.{name}", package.stem));
-            let entry = writer.keep(text.as_bytes(), Entry::new(0o644, epoch, Node::Directory))?;
-            tree.insert(at, entry);
-            Ok(())
-        };
-        let list = package.list.iter().filter(|shown| keeps(shown));
-        put("list", list.map(|shown| format!("{shown}\n")).collect())?;
-        let sums = path(&format!("var/lib/dpkg/info/{}.md5sums", package.stem));
-        if let Some(bytes) = pool.text(&package.tree, &sums)? {
-            let text = String::from_utf8_lossy(&bytes).into_owned();
-            let lines = text.lines().filter(|line| {
-                line.split_once(char::is_whitespace)
-                    .is_none_or(|(_, at)| keeps(at.trim_start()))
-            });
-            put("md5sums", lines.map(|line| format!("{line}\n")).collect())?;
-        }
-        Ok(())
+/// dpkg's list and sums of a package, without what [slim] leaves out of it and what it lost to
+/// a package that replaces it.
+pub(super) fn records(
+    package: &Package,
+    slim: &Slim,
+    lost: &[TreePath],
+    epoch: i64,
+    writer: &mut Writer<'_>,
+    pool: &Pool,
+    tree: &mut Tree,
+) -> io::Result<()> {
+    let keeps = |shown: &str| {
+        TreePath::new(shown.as_bytes())
+            .map(|path| crate::unpack::through_aliases(&path))
+            .is_ok_and(|path| path.is_root() || (slim::keeps(slim, &path) && !lost.contains(&path)))
+    };
+    if package.list.iter().all(|shown| keeps(shown)) {
+        return Ok(());
     }
+    let mut put = |name: &str, text: String| -> io::Result<()> {
+        let at = path(&format!("var/lib/dpkg/info/{}.{name}", package.stem));
+        let entry = writer.keep(text.as_bytes(), Entry::new(0o644, epoch, Node::Directory))?;
+        tree.insert(at, entry);
+        Ok(())
+    };
+    let list = package.list.iter().filter(|shown| keeps(shown));
+    put("list", list.map(|shown| format!("{shown}\n")).collect())?;
+    let sums = path(&format!("var/lib/dpkg/info/{}.md5sums", package.stem));
+    if let Some(bytes) = pool.text(&package.tree, &sums)? {
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let lines = text.lines().filter(|line| {
+            line.split_once(char::is_whitespace)
+                .is_none_or(|(_, at)| keeps(at.trim_start()))
+        });
+        put("md5sums", lines.map(|line| format!("{line}\n")).collect())?;
+    }
+    Ok(())
 }
