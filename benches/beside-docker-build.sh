@@ -100,10 +100,14 @@ run package "$kasmforge" -C "$work" --store "$store" build "$workspace"
 sed -i 's/--no-install-recommends /&tree /' "$work/docker/Dockerfile"
 settle
 run docker-package docker build --quiet --network host -t kasmforge-bench "$work/docker"
-# One below everything: all stages' scripts run again.
-sed -i '0,/^install = \[/s//install = ["hello", /' "$work/workspaces/modules/contract.toml"
-settle
-run below "$kasmforge" -C "$work" --store "$store" build "$workspace"
+# The same below everything; and one with libraries, for which all stages' scripts run again.
+below() {
+    sed -i "0,/^install = \\[/s//install = [\"$2\", /" "$work/workspaces/modules/contract.toml"
+    settle
+    run "$1" "$kasmforge" -C "$work" --store "$store" build "$workspace"
+}
+below below hello
+below libraries jq
 settle
 run docker-plain docker build --quiet --no-cache --network host -t kasmforge-bench-plain \
     -f "$work/docker/plain" "$work/docker"
@@ -138,6 +142,7 @@ row "cold, packages at hand" "${wall[debs]}" "-" "-"
 row "cold, beside mmdebstrap" "${wall[cold]}" "${wall[mmdebstrap]} (mm)" "$(ratio "${wall[cold]}" "${wall[mmdebstrap]}")"
 row "one package more" "${wall[package]}" "${wall[docker-package]}" "$(ratio "${wall[package]}" "${wall[docker-package]}")"
 row "one in the lowest stage" "${wall[below]}" "${wall[docker-package]}" "$(ratio "${wall[below]}" "${wall[docker-package]}")"
+row "one with libraries there" "${wall[libraries]}" "${wall[docker-package]}" "$(ratio "${wall[libraries]}" "${wall[docker-package]}")"
 row "one file changed" "${wall[file]}" "${wall[docker-file]}" "$(ratio "${wall[file]}" "${wall[docker-file]}")"
 row "nothing changed" "${wall[nothing]}" "${wall[docker-nothing]}" "$(ratio "${wall[nothing]}" "${wall[docker-nothing]}")"
 row "image MB" "$((ours / 1000000))" "$((plain / 1000000))" "$(ratio "$ours" "$plain")"

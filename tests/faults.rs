@@ -32,14 +32,15 @@ struct Undisturbed {
     lock: String,
 }
 
-/// The definition of the image most tests build: what is essential, and a file.
+/// The definition of the image most tests build: what is essential, a package that no script can
+/// notice, and a file.
 fn definition() -> String {
     definition_with(&[])
 }
 
 /// The same with further packages. `usr-is-merged` spares all of Perl, which its alternative needs.
 fn definition_with(packages: &[&str]) -> String {
-    let packages = [&["usr-is-merged"], packages].concat();
+    let packages = [&["usr-is-merged", "hello"], packages].concat();
     format!(
         "{}[packages]\ninstall = {packages:?}\n[[files]]\ntarget = \"/etc/probe\"\ntext = \
          \"probe\"\n",
@@ -339,7 +340,7 @@ fn lost_records_cost_time_and_nothing_else() {
     project.build("desktop");
     for entry in fs::read_dir(project.store().join("trees")).expect("trees") {
         let folder = entry.expect("a tree").path();
-        for name in ["package.json", "configured.json"] {
+        for name in ["package.json", "configured.json", "settled.json"] {
             let record = folder.join(name);
             if record.exists() {
                 fs::write(&record, "{\"name\": ").expect("a record cut short");

@@ -27,6 +27,7 @@ use crate::definition::Definition;
 use crate::former::{self, Former, Hold};
 use crate::layering::Layering;
 use crate::pack::{Archive, PackError, Packing};
+use crate::parallel::Threads;
 use crate::record::{self, Built, BuiltLayer, LayerRecord};
 use crate::{BuildError, Event, Observer, Request, Supply};
 
@@ -141,7 +142,7 @@ impl Carrying<'_> {
         indexes: &[usize],
         packings: &[Packing<'_>],
         pool: &Pool,
-        threads: usize,
+        threads: Threads,
         packed: &mut Packed,
     ) -> Result<(), PackError> {
         let empty = |packing: &Packing<'_>| matches!(packing, Packing::Made { tree, .. } if tree.is_empty());

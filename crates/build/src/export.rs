@@ -16,9 +16,10 @@ use kasmforge_image::{
 };
 use serde::Serialize;
 
+use crate::compress;
+use crate::parallel::{self, Threads};
 use crate::record::Built;
 use crate::source::Source;
-use crate::{compress, parallel};
 
 /// What an image is written out as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -162,7 +163,7 @@ fn stored(
     scratch: &Path,
 ) -> Result<Vec<Ready>, ExportError> {
     let layers = &source.built.layers;
-    parallel::try_map(parallel::processors(), layers, |layer| {
+    parallel::try_map(Threads::all(), layers, |layer| {
         if compression == Compression::None {
             return Ok(Ready {
                 blob: Blob {

@@ -22,7 +22,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::content::Pool;
 use crate::former::{self, Source};
-use crate::{Event, Observer, parallel};
+use crate::parallel::{self, Threads};
+use crate::{Event, Observer};
 
 /// A layer on its way into an archive.
 pub(crate) enum Packing<'a> {
@@ -165,7 +166,7 @@ impl<'a> Archive<'a> {
         &mut self,
         packings: &[&Packing<'_>],
         pool: &Pool,
-        threads: usize,
+        threads: Threads,
     ) -> Result<Vec<(Digest, u64)>, PackError> {
         let mut places = Vec::with_capacity(packings.len());
         for packing in packings {

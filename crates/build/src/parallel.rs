@@ -32,10 +32,36 @@ pub(crate) fn free_beside<T: Send + 'static>(large: T) {
     drop(thread);
 }
 
+/// How many threads share some work.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Threads {
+    count: usize,
+    /// All but the first take what others leave.
+    stand_back: bool,
+}
+
+impl Threads {
+    /// As many as there are processors.
+    pub(crate) fn all() -> Self {
+        Self {
+            count: processors(),
+            stand_back: false,
+        }
+    }
+
+    /// The same beside scripts: one works, the others only where the scripts leave a processor idle.
+    pub(crate) fn beside_scripts() -> Self {
+        Self {
+            stand_back: true,
+            ..Self::all()
+        }
+    }
+}
+
 /// Does something with each item, first come first served, on so many threads; stops at the first
 /// failure. Outcomes come in the order of the items.
 pub(crate) fn try_map<T: Sync, R: Send, E: Send>(
-    threads: usize,
+    threads: Threads,
     items: &[T],
     work: impl Fn(&T) -> Result<R, E> + Sync,
 ) -> Result<Vec<R>, E> {
@@ -59,8 +85,13 @@ pub(crate) fn try_map<T: Sync, R: Send, E: Send>(
             .extend(own);
     };
     thread::scope(|scope| {
-        for _ in 1..threads.clamp(1, items.len().max(1)) {
-            scope.spawn(run);
+        for _ in 1..threads.count.clamp(1, items.len().max(1)) {
+            scope.spawn(|| {
+                if threads.stand_back {
+                    stand_back();
+                }
+                run();
+            });
         }
         run();
     });
@@ -79,7 +110,7 @@ pub(crate) fn try_each<T: Sync, E: Send>(
     /// How many items a thread takes at once.
     const HANDFUL: usize = 256;
     let handfuls: Vec<&[T]> = items.chunks(HANDFUL).collect();
-    try_map(processors(), &handfuls, |handful| {
+    try_map(Threads::all(), &handfuls, |handful| {
         handful.iter().try_for_each(&work)
     })
     .map(drop)
@@ -92,7 +123,8 @@ mod tests {
     #[test]
     fn outcomes_keep_the_order_of_items() {
         let items: Vec<u32> = (0..1000).collect();
-        let doubled = try_map(4, &items, |item| Ok::<_, ()>(item * 2)).expect("no failure");
+        let doubled =
+            try_map(Threads::all(), &items, |item| Ok::<_, ()>(item * 2)).expect("no failure");
         assert_eq!(
             doubled,
             items.iter().map(|item| item * 2).collect::<Vec<_>>()

@@ -16,9 +16,10 @@ use crate::farm::Farm;
 use crate::finish::FinishError;
 use crate::former::Former;
 use crate::pack::{Archive, Packing};
+use crate::parallel::{self, Threads};
 use crate::record::{self, Built};
 use crate::unpacking::{Stopped, Unpacking};
-use crate::{BuildError, Event, layering, parallel};
+use crate::{BuildError, Event, layering};
 
 impl Carrying<'_> {
     /// The long way.
@@ -74,8 +75,6 @@ impl Carrying<'_> {
                 unpacking.wait(last)?;
                 let trees = self.package_trees(&plan, &unpacking)?;
                 let mut archive = archive;
-                // One processor is left to the scripts.
-                let threads = workers.saturating_sub(1).max(1);
                 let indexes = of_kind(&slots, Kind::Packages);
                 let packings: Vec<Packing<'_>> = indexes
                     .iter()
@@ -87,7 +86,7 @@ impl Carrying<'_> {
                     &indexes,
                     &packings,
                     &pool,
-                    threads,
+                    Threads::beside_scripts(),
                     &mut packed,
                 )?;
                 drop(packings);
@@ -148,7 +147,7 @@ impl Carrying<'_> {
                 .zip(trees)
                 .map(|(&index, tree)| packing(&slots[index], tree, &former))
                 .collect();
-            let threads = parallel::processors();
+            let threads = Threads::all();
             self.add(
                 &mut archive,
                 &indexes,
@@ -179,7 +178,7 @@ impl Carrying<'_> {
         let mut stages = Vec::new();
         for (index, stage) in plan.stages.iter().enumerate() {
             let packages = unpacking.packages(index);
-            let trees = parallel::try_map(parallel::processors(), &stage.layers, |layer| {
+            let trees = parallel::try_map(Threads::all(), &stage.layers, |layer| {
                 layering::packages(&packages, &layer.packages, slims[index])
             });
             stages.push(trees.map_err(|collision| BuildError::Configure {

@@ -13,8 +13,9 @@ use crate::configure;
 use crate::content::{Pool, Writer};
 use crate::former::{self, Former};
 use crate::pack::{Archive, PackError, Packing};
+use crate::parallel::{self, Threads};
 use crate::record::{self, Built};
-use crate::{BuildError, layering, parallel};
+use crate::{BuildError, layering};
 
 impl Carrying<'_> {
     /// The short way; `None` where it does not lead there.
@@ -180,7 +181,7 @@ impl Carrying<'_> {
             packings.push(packing);
             indexes.push(*index);
         }
-        let threads = parallel::processors();
+        let threads = Threads::all();
         self.add(&mut archive, &indexes, &packings, pool, threads, packed)?;
         let image = self.describe(slots, packed)?;
         let (length, parts) = archive.close(&image)?;
