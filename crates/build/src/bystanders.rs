@@ -3,8 +3,8 @@
 //! A package that has no scripts may still matter to those of others: they run its programs, read its
 //! files, are woken by its triggers. One is a bystander if that cannot be:
 //!
-//! - it runs nothing when it is installed (no `preinst`, `postinst`, `config`), and is not essential, which
-//!   others need without saying so;
+//! - it runs nothing when it is installed (no `preinst`, `postinst`, `config`), and is none of those that
+//!   others need without saying so (`Essential`, or of the priorities `required` and `important`);
 //! - nobody's trigger is about it, and it is interested in none;
 //! - it ships programs, translations, documentation, and folders and settings of its own name, nothing
 //!   that lies where others gather what packages put there (libraries, modules, icons, units, fragments of
@@ -144,7 +144,7 @@ fn shared(packages: &[&Package], candidate: &[bool]) -> BTreeSet<usize> {
 fn keep_unneeded(related: &[Related<'_>], candidate: &mut [bool]) {
     let mut by_name: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     for (at, one) in related.iter().enumerate() {
-        candidate[at] &= !one.essential;
+        candidate[at] &= !one.essential && !one.ordinary;
         let names = one.provides.iter().map(String::as_str);
         for name in names.chain([one.package.name.as_str()]) {
             by_name.entry(name).or_default().push(at);
@@ -260,6 +260,11 @@ mod tests {
         // Whatever runs, is essential, or is of another architecture.
         assert!(found(&[scripted("")]).is_empty());
         assert!(found(&[package("e", "Essential: yes\n", &["usr/bin/e"])]).is_empty());
+        assert!(found(&[package("r", "Priority: required\n", &["usr/bin/r"])]).is_empty());
+        assert_eq!(
+            found(&[package("o", "Priority: optional\n", &["usr/bin/o"])]),
+            ["o"]
+        );
         let mut foreign = tool();
         foreign.architecture = "i386".into();
         assert!(found(&[foreign]).is_empty());

@@ -9,6 +9,9 @@ pub(crate) struct Related<'a> {
     pub(crate) package: &'a Package,
     /// Whether others need it without naming it.
     pub(crate) essential: bool,
+    /// Whether every ordinary system has it (policy 2.5: `required`, `important`), so that a script may
+    /// well take it for granted.
+    pub(crate) ordinary: bool,
     pub(crate) provides: Vec<String>,
     pub(crate) pre_depends: Vec<String>,
     pub(crate) depends: Vec<String>,
@@ -24,6 +27,8 @@ impl<'a> Related<'a> {
         Self {
             package,
             essential: field("Essential").is_some_and(|value| value == "yes"),
+            ordinary: field("Priority")
+                .is_some_and(|value| ["required", "important"].contains(&&*value)),
             provides: names("Provides"),
             pre_depends: names("Pre-Depends"),
             depends: names("Depends"),
