@@ -9,6 +9,7 @@ mod bytecode;
 mod failure;
 mod generate;
 mod outdated;
+mod settled;
 mod settling;
 mod themes;
 
@@ -31,9 +32,8 @@ use tempfile::TempDir;
 use self::bytecode::Bytecode;
 pub use self::failure::ConfigureError;
 use self::failure::refuse_private_keys;
-pub(crate) use self::settling::{
-    Member, Scripted, Settling, add_contents, find, is_kept, scripts_of,
-};
+pub(crate) use self::settled::{Scripted, add_contents, find, find_whole, is_kept, scripts_of};
+pub(crate) use self::settling::{Member, Settling};
 use self::themes::Circles;
 use crate::content::{Pool, Writer};
 use crate::farm::{self, Farm};

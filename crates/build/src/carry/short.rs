@@ -38,7 +38,7 @@ impl Carrying<'_> {
             let wanted = index == top || missing.iter().any(|&slot| slots[slot].stage == index);
             let key = &stage.configure.key;
             let found = if wanted {
-                configure::find(self.store, key, &pool).map(|(whole, _)| Some(whole))
+                configure::find_whole(self.store, key, &pool).map(Some)
             } else {
                 configure::add_contents(self.store, key, &pool).map(|()| None)
             };

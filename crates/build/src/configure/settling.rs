@@ -9,21 +9,19 @@
 //! stage below; `kasmforge verify` compares the two.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::io;
-use std::path::Path;
 use std::sync::mpsc::Sender;
 
-use kasmforge_digest::{Digest, StepKey};
+use kasmforge_digest::StepKey;
 use kasmforge_plan::{Noticed, ScriptInputs, scripts_key};
 use kasmforge_sandbox::Trial;
 use kasmforge_spec::{Debconf, Slim};
 use kasmforge_store::Store;
 use kasmforge_tree::{Entry, Node, Tree, TreePath};
-use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
 use super::generate::records;
+use super::settled::{self, Scripted};
 use super::{Base, ConfigureError, Configured, STATUS, Stage, load, path};
 use crate::bystanders;
 use crate::content::{Pool, Writer};
@@ -32,9 +30,6 @@ use crate::farm::Farm;
 use crate::merge;
 use crate::unpack::Package;
 use crate::{Event, Observer};
-
-/// The file of a step's folder that says how a stage stands.
-const RECORD: &str = "settled.json";
 
 /// Files of dpkg that say of paths of packages that somebody else decides about them.
 const DECIDED: [&str; 2] = ["var/lib/dpkg/diversions", "var/lib/dpkg/statoverride"];
@@ -49,70 +44,6 @@ pub(crate) struct Member<'a> {
     pub(crate) key: StepKey,
     /// What is left out of it.
     pub(crate) slim: &'a Slim,
-}
-
-/// What the scripts of a stage left for the next one.
-#[derive(Debug)]
-pub(crate) struct Scripted {
-    key: StepKey,
-    pub(crate) outcome: Configured,
-    /// Packages of this stage and those below that the scripts ran without, by their stems.
-    bystanders: BTreeSet<String>,
-    /// Packages that looked like some, and scripts had to do with them.
-    touched: BTreeSet<String>,
-}
-
-/// How a stage stands, beside what its scripts made.
-#[derive(Debug, Serialize, Deserialize)]
-struct Record {
-    /// The key of the scripts' outcome.
-    scripts: Digest,
-    bystanders: BTreeSet<String>,
-    touched: BTreeSet<String>,
-    /// The difference that the bystanders make.
-    added: Tree,
-}
-
-impl Record {
-    fn read(folder: &Path) -> Option<Self> {
-        serde_json::from_slice(&fs::read(folder.join(RECORD)).ok()?).ok()
-    }
-}
-
-/// The stage as an earlier build left it. Of its contents `pool` gains those that are no package's.
-pub(crate) fn find(store: &Store, key: &StepKey, pool: &Pool) -> Option<(Configured, Scripted)> {
-    let folder = store.tree_path(key);
-    let record = Record::read(&folder)?;
-    let scripts = StepKey::from(record.scripts);
-    let outcome = load(&store.tree_path(&scripts))?;
-    add_contents(store, key, pool)?;
-    let mut whole = outcome.clone();
-    whole.tree.overlay(&record.added);
-    let scripted = Scripted {
-        key: scripts,
-        outcome,
-        bystanders: record.bystanders,
-        touched: record.touched,
-    };
-    Some((whole, scripted))
-}
-
-/// Makes those contents of a settled stage findable that are no package's; `None` if it is not there.
-pub(crate) fn add_contents(store: &Store, key: &StepKey, pool: &Pool) -> Option<()> {
-    for key in [*key, scripts_of(store, key)?] {
-        pool.add_folder(&store.tree_path(&key), false).ok()?;
-    }
-    Some(())
-}
-
-/// The key of what the scripts of a settled stage made.
-pub(crate) fn scripts_of(store: &Store, key: &StepKey) -> Option<StepKey> {
-    Record::read(&store.tree_path(key)).map(|record| record.scripts.into())
-}
-
-/// Whether a stage seems to be settled.
-pub(crate) fn is_kept(store: &Store, key: &StepKey) -> bool {
-    store.tree_path(key).join(RECORD).is_file()
 }
 
 /// A stage that is to be settled, and what it stands on.
@@ -320,17 +251,11 @@ impl Settling<'_> {
             let entry = writer.keep(text.as_bytes(), shape).map_err(keep)?;
             whole.tree.insert(path(STATUS), entry);
         }
-        let record = Record {
-            scripts: scripted.key.digest(),
-            bystanders: scripted.bystanders.clone(),
-            touched: scripted.touched.clone(),
-            added: whole.tree.since(&outcome.tree),
-        };
-        pool.add_fresh(step.path(), &record.added);
-        let text = serde_json::to_vec(&record).map_err(|error| keep(io::Error::other(error)))?;
-        fs::write(step.path().join(RECORD), text).map_err(keep)?;
+        let added = whole.tree.since(&outcome.tree);
+        pool.add_fresh(step.path(), &added);
+        settled::write(step.path(), scripted, added).map_err(keep)?;
         // Damaged, unless another build has just made it.
-        if Record::read(&store.tree_path(&self.key)).is_none() {
+        if settled::scripts_of(store, &self.key).is_none() {
             store.remove_tree(&self.key)?;
         }
         pool.rename(&at, || store.keep_tree(step, &self.key))?;
