@@ -96,11 +96,11 @@ fn is_quiet(package: &Package, architecture: &str) -> bool {
     native
         && !runs
         && !interested
-        && database::installed_stanza(package).is_some()
         && package
             .tree
             .iter()
             .all(|(path, entry)| entry.is_folder() || is_own(package, path))
+        && database::installed_stanza(package).is_some()
 }
 
 fn is_own(package: &Package, path: &TreePath) -> bool {

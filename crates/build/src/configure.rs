@@ -421,6 +421,12 @@ fn load(folder: &Path) -> Option<Configured> {
     serde_json::from_slice(&fs::read(folder.join(RECORD)).ok()?).ok()
 }
 
+/// dpkg's list in a tree; nothing where there is none.
+fn status(tree: &Tree, pool: &Pool) -> io::Result<String> {
+    let bytes = pool.text(tree, &path(STATUS))?.unwrap_or_default();
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
 /// A path this module spells out.
 fn path(text: &str) -> TreePath {
     TreePath::new(text.as_bytes()).expect("paths in the code, and names of packages, are clean")

@@ -14,7 +14,7 @@ use crate::unpack::Package;
 /// Fields of a control stanza that dpkg does not keep for an unpacked package, or writes itself.
 const NOT_KEPT: [&str; 4] = ["Package", "Status", "Conffiles", "Config-Version"];
 
-/// Names that fields of [`ORDER`] had once.
+/// Names that fields of `status` had once.
 const OBSOLETE: [&str; 6] = [
     "Recommended",
     "Optional",
@@ -72,11 +72,11 @@ pub(crate) fn status(below: &str, packages: &[&Package]) -> String {
     text
 }
 
-/// Fields in the order dpkg writes them to `status`; those it does not know follow as they came
-/// (`fieldinfos` in dpkg's lib/dpkg/parse.c).
-const ORDER: [&str; 23] = [
-    "Essential",
-    "Protected",
+// Fields in the order dpkg writes them to `status`: these before `Status`, then what it keeps as it is, then
+// relations, which it writes in its own words, conffiles, the description; those it does not know follow as
+// they came (`fieldinfos` in dpkg's lib/dpkg/parse.c).
+const FLAGS: [&str; 2] = ["Essential", "Protected"];
+const PLAIN: [&str; 10] = [
     "Priority",
     "Section",
     "Installed-Size",
@@ -87,20 +87,7 @@ const ORDER: [&str; 23] = [
     "Multi-Arch",
     "Source",
     "Version",
-    "Replaces",
-    "Provides",
-    "Depends",
-    "Pre-Depends",
-    "Recommends",
-    "Suggests",
-    "Breaks",
-    "Conflicts",
-    "Enhances",
-    "Conffiles",
-    "Description",
 ];
-
-/// Fields of [`ORDER`] that hold relations, which dpkg writes in its own words.
 const RELATIONS: [&str; 9] = [
     "Replaces",
     "Provides",
@@ -112,49 +99,50 @@ const RELATIONS: [&str; 9] = [
     "Conflicts",
     "Enhances",
 ];
+const LAST: &str = "Description";
 
 /// The stanza of an installed package in `status`, as dpkg itself writes it. `None` for
 /// one that dpkg might write otherwise.
 pub(crate) fn installed_stanza(package: &Package) -> Option<String> {
     let stanza = Stanzas::new(&package.control).next()?.ok()?;
-    let mut text = format!("Package: {}\n", package.name);
-    for name in ORDER {
-        // dpkg's own field, and where it stands.
-        if name == "Priority" {
-            text.push_str("Status: install ok installed\n");
-        }
-        if name == "Conffiles" {
-            text.push_str(&conffiles(package));
-            continue;
-        }
-        let Some(field) = stanza
-            .fields()
-            .find(|field| field.name.eq_ignore_ascii_case(name))
-        else {
-            continue;
-        };
-        let value = own_words(field.raw);
-        let value = match name {
-            "Essential" | "Protected" | "Multi-Arch" if value == "no" => continue,
-            "Version" if value != package.version => return None,
-            _ if RELATIONS.contains(&name) => in_dpkgs_words(value)?,
-            _ => value.to_owned(),
-        };
-        push_field(&mut text, name, &value);
-    }
-    let known = |name: &str| {
-        let all = ORDER.iter().chain(&NOT_KEPT);
-        all.into_iter().any(|one| one.eq_ignore_ascii_case(name))
+    let value = |name: &str| {
+        let mut fields = stanza.fields();
+        let field = fields.find(|field| field.name.eq_ignore_ascii_case(name))?;
+        Some(own_words(field.raw))
     };
-    for field in stanza.fields().filter(|field| !known(field.name)) {
+    if value("Version").is_some_and(|version| version != package.version) {
+        return None;
+    }
+    // What is not so goes without saying.
+    let said = |name: &str| value(name).filter(|value| *value != "no");
+    let mut text = format!("Package: {}\n", package.name);
+    for name in FLAGS {
+        push_field(&mut text, name, said(name));
+    }
+    push_field(&mut text, "Status", Some("install ok installed"));
+    for name in PLAIN {
+        let value = if name == "Multi-Arch" {
+            said(name)
+        } else {
+            value(name)
+        };
+        push_field(&mut text, name, value);
+    }
+    for name in RELATIONS {
+        if let Some(value) = value(name) {
+            push_field(&mut text, name, Some(&in_dpkgs_words(value)?));
+        }
+    }
+    text.push_str(&conffiles(package));
+    push_field(&mut text, LAST, value(LAST));
+    let ordered = [&FLAGS[..], &PLAIN, &RELATIONS, &[LAST], &NOT_KEPT].concat();
+    let is_of = |all: &[&str], name: &str| all.iter().any(|one| one.eq_ignore_ascii_case(name));
+    for field in stanza.fields().filter(|field| !is_of(&ordered, field.name)) {
         // What these are called today is for dpkg to say.
-        if OBSOLETE
-            .iter()
-            .any(|one| one.eq_ignore_ascii_case(field.name))
-        {
+        if is_of(&OBSOLETE, field.name) {
             return None;
         }
-        push_field(&mut text, field.name, own_words(field.raw));
+        push_field(&mut text, field.name, Some(own_words(field.raw)));
     }
     Some(text)
 }
@@ -164,8 +152,11 @@ fn own_words(raw: &str) -> &str {
     raw.trim_start_matches([' ', '\t']).trim_end()
 }
 
-fn push_field(text: &mut String, name: &str, value: &str) {
-    text.push_str(&format!("{name}: {value}\n"));
+/// Adds a field, if there is one.
+fn push_field(text: &mut String, name: &str, value: Option<&str>) {
+    if let Some(value) = value {
+        text.push_str(&format!("{name}: {value}\n"));
+    }
 }
 
 fn in_dpkgs_words(value: &str) -> Option<String> {

@@ -8,7 +8,7 @@ use kasmforge_sandbox::Outcome;
 use kasmforge_store::Store;
 use kasmforge_tree::Tree;
 
-use super::{STATUS, Stage, path};
+use super::{Stage, status};
 use crate::content::Pool;
 use crate::database;
 use crate::farm::FarmError;
@@ -95,9 +95,7 @@ impl Stage<'_> {
             path: step.into(),
             source,
         };
-        let status = pool.text(tree, &path(STATUS)).map_err(keep)?;
-        let status = String::from_utf8_lossy(&status.unwrap_or_default()).into_owned();
-        let left = database::not_installed(&status);
+        let left = database::not_installed(&status(tree, pool).map_err(keep)?);
         let failures = follower.failures();
         if outcome.status.success() && left.is_empty() && failures.is_empty() {
             return Ok(());

@@ -54,16 +54,18 @@ fn read(store: &Store, key: &StepKey) -> Option<Record> {
     serde_json::from_slice(&fs::read(store.tree_path(key).join(RECORD)).ok()?).ok()
 }
 
-fn outcome(store: &Store, record: &Record) -> Option<Configured> {
-    load(&store.tree_path(&record.scripts.into()))
+/// The record of a stage and the outcome of its scripts, their contents findable.
+fn parts(store: &Store, key: &StepKey, pool: &Pool) -> Option<(Record, Configured)> {
+    let record = read(store, key)?;
+    let outcome = load(&store.tree_path(&record.scripts.into()))?;
+    add_folders(store, key, &record, pool)?;
+    Some((record, outcome))
 }
 
 /// The stage as an earlier build left it, and what its scripts left. Of its contents `pool` gains those
 /// that are no package's.
 pub(crate) fn find(store: &Store, key: &StepKey, pool: &Pool) -> Option<(Configured, Scripted)> {
-    let record = read(store, key)?;
-    let outcome = outcome(store, &record)?;
-    add_folders(store, key, &record, pool)?;
+    let (record, outcome) = parts(store, key, pool)?;
     let mut whole = outcome.clone();
     whole.tree.overlay(&record.added);
     let scripted = Scripted {
@@ -77,9 +79,7 @@ pub(crate) fn find(store: &Store, key: &StepKey, pool: &Pool) -> Option<(Configu
 
 /// The same where no scripts are to run on it.
 pub(crate) fn find_whole(store: &Store, key: &StepKey, pool: &Pool) -> Option<Configured> {
-    let record = read(store, key)?;
-    let mut whole = outcome(store, &record)?;
-    add_folders(store, key, &record, pool)?;
+    let (record, mut whole) = parts(store, key, pool)?;
     whole.tree.overlay(&record.added);
     Some(whole)
 }

@@ -22,7 +22,7 @@ use tempfile::TempDir;
 
 use super::generate::records;
 use super::settled::{self, Scripted};
-use super::{Base, ConfigureError, Configured, STATUS, Stage, load, path};
+use super::{Base, ConfigureError, Configured, STATUS, Stage, load, path, status};
 use crate::bystanders;
 use crate::content::{Pool, Writer};
 use crate::database;
@@ -88,18 +88,24 @@ impl Settling<'_> {
                 touched: touched.clone(),
             };
             match self.lay_beside(&scripted, store, pool)? {
-                Laid::All(whole) => return Ok((whole, scripted)),
-                Laid::Touched(more) => touched.extend(more),
+                Beside::All(whole) => return Ok((whole, scripted)),
+                Beside::Touched(more) => touched.extend(more),
             }
         }
     }
 
-    fn all(&self) -> impl Iterator<Item = &Member<'_>> {
-        self.before.iter().chain(self.packages)
+    /// Whether dpkg is given all packages at once, on top of all of the stage below.
+    fn together(&self) -> bool {
+        self.trial.attribute
     }
 
     fn bystanders(&self, touched: &BTreeSet<String>) -> BTreeSet<String> {
-        let packages: Vec<&Package> = self.all().map(|member| member.package).collect();
+        let packages: Vec<&Package> = self
+            .before
+            .iter()
+            .chain(self.packages)
+            .map(|member| member.package)
+            .collect();
         bystanders::among(&packages, self.architecture, touched)
     }
 
@@ -128,7 +134,7 @@ impl Settling<'_> {
         let times = seen.iter().chain(&own).map(|member| newest(member.package));
         let below = self.below.map_or(0, |(_, scripted)| scripted.outcome.epoch);
         let epoch = times.max().unwrap_or(0).max(below);
-        if self.trial.attribute {
+        if self.together() {
             own.extend(self.packages.iter().filter(stands_by));
         }
         let key = scripts_key(&ScriptInputs {
@@ -186,7 +192,7 @@ impl Settling<'_> {
         let Some((whole, scripted)) = self.below else {
             return Ok(Base::default());
         };
-        if self.trial.attribute {
+        if self.together() {
             return Ok(Base {
                 tree: whole.tree.clone(),
                 status: status(&whole.tree, pool)?,
@@ -206,7 +212,7 @@ impl Settling<'_> {
         scripted: &Scripted,
         store: &Store,
         pool: &Pool,
-    ) -> Result<Laid, ConfigureError> {
+    ) -> Result<Beside, ConfigureError> {
         let step = store.temporary_folder()?;
         let at = step.path().to_owned();
         let keep = |source| ConfigureError::Keep {
@@ -215,14 +221,14 @@ impl Settling<'_> {
         };
         let outcome = &scripted.outcome;
         let stands_by = |member: &&Member<'_>| {
-            !self.trial.attribute && scripted.bystanders.contains(&member.package.stem)
+            !self.together() && scripted.bystanders.contains(&member.package.stem)
         };
         let below: Vec<&Member<'_>> = self.before.iter().filter(stands_by).collect();
         let own: Vec<&Member<'_>> = self.packages.iter().filter(stands_by).collect();
         let all = [below.as_slice(), &own].concat();
         let touched = touched(&outcome.tree, &all, pool).map_err(keep)?;
         if !touched.is_empty() {
-            return Ok(Laid::Touched(touched));
+            return Ok(Beside::Touched(touched));
         }
         let mut writer = Writer::new(step.path()).map_err(keep)?;
         let mut whole = outcome.clone();
@@ -259,12 +265,12 @@ impl Settling<'_> {
             store.remove_tree(&self.key)?;
         }
         pool.rename(&at, || store.keep_tree(step, &self.key))?;
-        Ok(Laid::All(whole))
+        Ok(Beside::All(whole))
     }
 }
 
 /// What became of laying bystanders beside what scripts made.
-enum Laid {
+enum Beside {
     All(Configured),
     /// Scripts had to do with these after all.
     Touched(BTreeSet<String>),
@@ -274,11 +280,6 @@ enum Laid {
 fn newest(package: &Package) -> i64 {
     let files = package.tree.iter().filter(|(_, entry)| !entry.is_folder());
     files.map(|(_, entry)| entry.mtime).max().unwrap_or(0)
-}
-
-fn status(tree: &Tree, pool: &Pool) -> io::Result<String> {
-    let bytes = pool.text(tree, &path(STATUS))?.unwrap_or_default();
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// Those packages that scripts had to do with: they made one of their paths, or have dpkg put it
