@@ -22,7 +22,11 @@ finish() {
     for process in "${started[@]}"; do kill "$process" 2>/dev/null || true; done
     wait 2>/dev/null || true
     ! id kfrootless >/dev/null 2>&1 || { pkill -KILL -u kfrootless || true; userdel kfrootless || true; }
-    rm -rf "$work" 2>/dev/null || true
+    # Nothing of an engine stays on the machine: neither its bridge nor what it mounted.
+    ip link delete kfengines 2>/dev/null || true
+    awk -v below="$work/" 'index($5, below) == 1 { print $5 }' /proc/self/mountinfo | sort -r |
+        while read -r mounted; do umount --lazy "$mounted" || true; done
+    rm -rf --one-file-system "$work" || true
 }
 trap finish EXIT
 tests=$(cargo test --workspace --test engine --no-run --message-format json 2>/dev/null |

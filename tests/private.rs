@@ -19,14 +19,13 @@ use support::private::Private;
 const PASSWORD: &str = "wordOnlyTheServerMayHear";
 const TOKEN: &str = "tokenOnlyTheServerMayHear";
 
-/// A project that takes a package from a private server.
+/// A project that takes a package from a private server, with a store of its own.
 fn project(server: &Private) -> Project {
-    let store = tempfile::TempDir::new().expect("a temporary folder").keep();
-    project_in(&store, server)
+    that_takes_from(server, Project::with_own_store())
 }
 
-fn project_in(store: &Path, server: &Private) -> Project {
-    let project = Project::with_store(store).variable("HOME", "/nonexistent");
+fn that_takes_from(server: &Private, project: Project) -> Project {
+    let project = project.variable("HOME", "/nonexistent");
     project.file(
         "keys/ca.pem",
         &fs::read(server.authority()).expect("the authority"),
@@ -73,7 +72,7 @@ fn holds(folder: &Path, text: &str) -> Option<String> {
 fn no_login_is_in_an_image() {
     let archive = Archive::of(&[Deb::new("probe", "1").script("postinst", "env >/probe-saw")]);
     let server = Private::of(archive.path(), &[("me", PASSWORD)], &[TOKEN]);
-    let project = project_in(&support::archive::shared_store(), &server);
+    let project = that_takes_from(&server, Project::new());
     let began = tempfile::NamedTempFile::new().expect("a temporary file");
     let ran = Ran::of(
         project
@@ -218,7 +217,6 @@ fn a_login_reaches_its_server_and_nothing_else() {
         nothing_leaked(&project, &ran, &vendor);
         assert!(vendor.join("packages/probe_1_all.deb").is_file());
         locks.push(project.lock().expect("a lock"));
-        fs::remove_dir_all(project.store()).expect("the store");
     }
     assert!(
         locks.windows(2).all(|two| two[0] == two[1]),

@@ -31,6 +31,8 @@ const DATE: &str = "Sat, 10 Jun 2023 08:00:00 UTC";
 pub(crate) struct Project {
     folder: TempDir,
     store: PathBuf,
+    /// What holds the store, if it goes with the project.
+    own: Option<TempDir>,
     mirrors: Vec<String>,
     variables: Vec<(String, String)>,
 }
@@ -42,13 +44,22 @@ impl Project {
         Self::with_store(&shared_store())
     }
 
-    /// An empty project with a store of its own.
+    /// An empty project with an empty store, which goes with it.
+    pub(crate) fn with_own_store() -> Self {
+        let own = TempDir::new().expect("a temporary folder");
+        let mut project = Self::with_store(own.path());
+        project.own = Some(own);
+        project
+    }
+
+    /// An empty project with this store.
     pub(crate) fn with_store(store: &Path) -> Self {
         let folder = TempDir::new().expect("a temporary folder");
         fs::create_dir(folder.path().join("workspaces")).expect("a folder of definitions");
         Self {
             folder,
             store: store.into(),
+            own: None,
             mirrors: Vec::new(),
             variables: Vec::new(),
         }
