@@ -12,15 +12,22 @@
 # tls:        needs openssl.
 # rootless:   needs rootlesskit, uidmap, slirp4netns, and /dev/net/tun for everybody; makes a user
 #             `kfrootless`, and removes it.
-# containerd: needs containerd with ctr, and a workspace that has been built.
+# containerd: needs containerd with ctr, and builds `core`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 kasmforge=${KASMFORGE:-target/release/kasmforge}
 work=$(mktemp -d)
 started=()
-finish() {
+# Ends what was started, so that the next engine may take its place.
+ended() {
+    local process
     for process in "${started[@]}"; do kill "$process" 2>/dev/null || true; done
     wait 2>/dev/null || true
+    started=()
+    rm -f "$work"/*.sock
+}
+finish() {
+    ended
     ! id kfrootless >/dev/null 2>&1 || { pkill -KILL -u kfrootless || true; userdel kfrootless || true; }
     # Nothing of an engine stays on the machine: neither its bridge nor what it mounted.
     ip link delete kfengines 2>/dev/null || true
@@ -75,12 +82,14 @@ podman() {
     done
 }
 
-# An engine of Docker's at $work/docker.sock.
+# An engine of Docker's at $work/docker.sock, with nothing in it.
 engine() {
+    local home
+    home=$(mktemp -d -p "$work")
     ip link add kfengines type bridge 2>/dev/null || true
     ip addr add 10.212.9.1/24 dev kfengines 2>/dev/null || true
     ip link set kfengines up
-    dockerd --host "unix://$work/docker.sock" --data-root "$work/docker" --exec-root "$work/exec" \
+    dockerd --host "unix://$work/docker.sock" --data-root "$home/data" --exec-root "$home/exec" \
         --pidfile "$work/dockerd.pid" --bridge kfengines --iptables=false --ip6tables=false \
         --ip-masq=false "$@" >"$work/dockerd.log" 2>&1 &
     started+=($!)
@@ -160,8 +169,11 @@ containerd() {
     until_there "$work/containerd.sock"
     host="containerd://$work/containerd.sock?tests"
     [ -x "$kasmforge" ] || cargo build --release --quiet
-    "$kasmforge" load --host "$host"
-    "$kasmforge" load --host "$host" | grep 'already'
+    mkdir "$work/project"
+    cp -r workspaces kasmforge.lock "$work/project"
+    "$kasmforge" -C "$work/project" build core
+    "$kasmforge" -C "$work/project" load core --host "$host"
+    "$kasmforge" -C "$work/project" load core --host "$host" | grep 'already'
     ctr --address "$work/containerd.sock" --namespace tests images check
 }
 
@@ -169,4 +181,5 @@ containerd() {
 for name in "$@"; do
     echo "== $name"
     "$name"
+    ended
 done

@@ -11,12 +11,14 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 /// How long ssh may take to reach the machine, in seconds.
 const CONNECT_SECONDS: u32 = 30;
+/// How long a connection waits for the next request where nobody could end it, in seconds.
+const PERSIST_SECONDS: u32 = 60;
 
 /// Whom to ask, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,13 +48,35 @@ impl std::fmt::Display for SshHost {
 }
 
 impl SshHost {
-    fn command(&self, control: &Path) -> Command {
+    /// Runs what speaks to the engine there.
+    fn dial(&self, control: &Path) -> Command {
+        let mut command = self.ssh(control, &[]);
+        command.arg("docker");
+        if let Some(socket) = &self.socket {
+            command.arg("--host").arg(format!("unix://{socket}"));
+        }
+        command.args(["system", "dial-stdio"]);
+        command
+    }
+
+    /// Ends the connection that the others go through.
+    fn end(&self, control: &Path) -> io::Result<ExitStatus> {
+        let mut command = self.ssh(control, &["-O", "exit"]);
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        command.stderr(Stdio::null()).status()
+    }
+
+    /// `ssh`, as far as the host's name.
+    fn ssh(&self, control: &Path, options: &[&str]) -> Command {
         let mut command = Command::new("ssh");
         command
             .args(["-T", "-o"])
             .arg(format!("ConnectTimeout={CONNECT_SECONDS}"))
-            // The second connection goes through the first one's.
-            .args(["-o", "ControlMaster=auto", "-o", "ControlPersist=no", "-o"])
+            // Each request is a connection, but only the first one's is made anew: the others go through
+            // it. It waits in the background between them.
+            .args(["-o", "ControlMaster=auto", "-o"])
+            .arg(format!("ControlPersist={PERSIST_SECONDS}"))
+            .arg("-o")
             .arg(format!("ControlPath={}", control.display()));
         if let Some(user) = &self.user {
             command.args(["-l", user]);
@@ -60,17 +84,14 @@ impl SshHost {
         if let Some(port) = self.port {
             command.args(["-p", &port.to_string()]);
         }
-        command.args(["--", &self.host, "docker"]);
-        if let Some(socket) = &self.socket {
-            command.arg("--host").arg(format!("unix://{socket}"));
-        }
-        command.args(["system", "dial-stdio"]);
+        command.args(options).args(["--", &self.host]);
         command
     }
 }
 
 /// A socket of this machine behind which a far engine answers.
 pub(crate) struct Relay {
+    host: SshHost,
     folder: PathBuf,
     ended: Arc<AtomicBool>,
 }
@@ -83,12 +104,13 @@ impl Relay {
         let folder = std::env::temp_dir().join(format!("kf-ssh-{}-{number}", std::process::id()));
         fs::DirBuilder::new().mode(0o700).create(&folder)?;
         let relay = Self {
+            host: host.clone(),
             folder,
             ended: Arc::default(),
         };
         let listener = UnixListener::bind(relay.socket())?;
         let (host, ended) = (host.clone(), Arc::clone(&relay.ended));
-        let (control, said) = (relay.folder.join("control"), relay.said_path());
+        let (control, said) = (relay.control(), relay.said_path());
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 if ended.load(Ordering::Relaxed) {
@@ -110,6 +132,11 @@ impl Relay {
         self.folder.join("docker.sock")
     }
 
+    /// The socket of the connection that the others go through.
+    fn control(&self) -> PathBuf {
+        self.folder.join("control")
+    }
+
     /// What ssh, or the far `docker`, complained about last.
     pub(crate) fn said(&self) -> Option<String> {
         let text = fs::read_to_string(self.said_path()).ok()?;
@@ -127,7 +154,7 @@ fn dial(host: &SshHost, stream: UnixStream, control: &Path, said: &Path) -> io::
     let input: OwnedFd = stream.try_clone()?.into();
     let output: OwnedFd = stream.into();
     let mut child = host
-        .command(control)
+        .dial(control)
         .stdin(Stdio::from(input))
         .stdout(Stdio::from(output))
         .stderr(Stdio::from(said))
@@ -142,6 +169,8 @@ impl Drop for Relay {
         self.ended.store(true, Ordering::Relaxed);
         // The listener looks up at the next connection.
         let _ = UnixStream::connect(self.socket());
+        // There may be none; it would end by itself, only later.
+        let _ = self.host.end(&self.control());
         let _ = fs::remove_dir_all(&self.folder);
     }
 }
