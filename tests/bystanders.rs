@@ -6,11 +6,15 @@
 
 mod support {
     pub(crate) mod archive;
+    pub(crate) mod oracle;
+    pub(crate) mod project;
+    pub(crate) mod server;
 }
 
 use std::process::Command;
 
-use support::archive::{Archive, Deb, Image, Project, Ran, debian};
+use support::archive::{Archive, Deb};
+use support::project::{Image, Project, Ran, debian};
 
 /// What lies under the tool in this test and run of it, and in no other: the store that tests share
 /// must not have it.

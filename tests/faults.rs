@@ -7,6 +7,9 @@
 
 mod support {
     pub(crate) mod archive;
+    pub(crate) mod oracle;
+    pub(crate) mod project;
+    pub(crate) mod server;
 }
 
 use std::collections::BTreeMap;
@@ -18,9 +21,9 @@ use std::sync::OnceLock;
 use std::thread;
 use std::time::Duration;
 
-use support::archive::{
-    Archive, Deb, Image, Project, Ran, Server, damage, debian, host_mirror, shared_store,
-};
+use support::archive::{Archive, Deb};
+use support::project::{Image, Project, Ran, damage, debian, host_mirror, shared_store};
+use support::server::Server;
 use tempfile::TempDir;
 
 /// The pause between two looks at other processes: it decides nothing.
@@ -59,16 +62,18 @@ fn undisturbed() -> &'static Undisturbed {
     })
 }
 
-/// A store that has everything fetched and nothing made; and a project with a lock upon it.
-fn seeded() -> (TempDir, Project) {
+/// A project with a lock, upon a store that has everything fetched and nothing made.
+fn seeded() -> Project {
     let lock = &undisturbed().lock;
-    let (folder, store) = empty_store();
-    link_all(&shared_store().join("blobs"), &store.join("blobs"));
-    let project = Project::with_store(&store);
+    let project = empty();
+    link_all(
+        &shared_store().join("blobs"),
+        &project.store().join("blobs"),
+    );
     project
         .define("desktop", &definition())
         .file("kasmforge.lock", lock.as_bytes());
-    (folder, project)
+    project
 }
 
 /// Makes a folder of hard links to another's files: the store never writes into a finished file,
@@ -86,13 +91,12 @@ fn link_all(from: &Path, to: &Path) {
     }
 }
 
-/// The folder of a store that is not there yet, on the file system of the shared one.
-fn empty_store() -> (TempDir, PathBuf) {
+/// An empty project whose store is not there yet, on the file system of the shared one.
+fn empty() -> Project {
     let near = shared_store();
     let near = near.parent().expect("the shared store has a folder");
     let folder = TempDir::with_prefix_in("test-store-", near).expect("a temporary folder");
-    let store = folder.path().join("store");
-    (folder, store)
+    Project::with_store_in(folder)
 }
 
 /// The packages of a lock: their names and digests.
@@ -125,8 +129,7 @@ fn builds_the_same(project: &Project) {
 
 #[test]
 fn a_mirror_that_is_down_is_named() {
-    let (_folder, store) = empty_store();
-    let project = Project::with_store(&store).mirror("http://127.0.0.1:1");
+    let project = empty().mirror("http://127.0.0.1:1");
     project.define("desktop", &definition());
     let ran = project.run(&["build"]);
     ran.failed_with(&[
@@ -138,12 +141,11 @@ fn a_mirror_that_is_down_is_named() {
 }
 
 /// A project before a real mirror whose answers are changed on their way.
-fn before(change: impl Fn(&str, &mut Vec<u8>) + Send + Sync + 'static) -> (TempDir, Project) {
-    let (folder, store) = empty_store();
+fn before(change: impl Fn(&str, &mut Vec<u8>) + Send + Sync + 'static) -> Project {
     let server = Server::between(&host_mirror(), change);
-    let project = Project::with_store(&store).mirror(&server.address());
+    let project = empty().mirror(&server.address());
     project.define("desktop", &definition());
-    (folder, project)
+    project
 }
 
 fn flip(bytes: &mut [u8]) {
@@ -153,7 +155,7 @@ fn flip(bytes: &mut [u8]) {
 
 #[test]
 fn an_altered_release_file_is_refused() {
-    let (_folder, project) = before(|path, bytes| {
+    let project = before(|path, bytes| {
         if path.ends_with("InRelease") {
             flip(bytes);
         }
@@ -167,7 +169,7 @@ fn an_altered_release_file_is_refused() {
 fn a_release_file_of_another_suite_is_refused() {
     // Signed by the same people, and yet not what was asked for.
     let upstream = host_mirror();
-    let (_folder, project) = before(move |path, bytes| {
+    let project = before(move |path, bytes| {
         if path.ends_with("InRelease") {
             let other = format!("{upstream}/dists/trixie/InRelease");
             let got = Command::new("curl")
@@ -183,7 +185,7 @@ fn a_release_file_of_another_suite_is_refused() {
 
 #[test]
 fn a_damaged_index_is_refused() {
-    let (_folder, project) = before(|path, bytes| {
+    let project = before(|path, bytes| {
         if path.contains("/main/binary-") {
             flip(bytes);
         }
@@ -195,7 +197,7 @@ fn a_damaged_index_is_refused() {
 
 #[test]
 fn a_short_index_is_refused() {
-    let (_folder, project) = before(|path, bytes| {
+    let project = before(|path, bytes| {
         if path.contains("/main/binary-") {
             bytes.truncate(bytes.len() / 2);
         }
@@ -209,7 +211,7 @@ fn a_short_index_is_refused() {
 fn a_package_that_left_the_archive_is_locked_anew_and_said_so() {
     let first = Archive::of(&[Deb::new("probe", "1")]);
     let second = Archive::of(&[Deb::new("probe", "2")]);
-    let (_folder, project) = seeded();
+    let project = seeded();
     fs::remove_file(project.path().join("kasmforge.lock")).expect("the lock");
     let define = |archive: &Archive| {
         let text = definition_with(&["probe"]) + &archive.table();
@@ -240,13 +242,12 @@ fn a_package_that_left_the_archive_is_locked_anew_and_said_so() {
 
 #[test]
 fn without_the_network_a_lock_and_its_packages_are_enough() {
-    let (_folder, project) = seeded();
+    let project = seeded();
     let ran = project.run(&["build", "--offline", "--locked", "--json"]);
     assert_eq!(ran.status, 0, "{ran:?}");
     assert_eq!(Image::of(&ran).digest, undisturbed().image.digest);
 
-    let (_folder, store) = empty_store();
-    let project = Project::with_store(&store);
+    let project = empty();
     project
         .define("desktop", &definition())
         .file("kasmforge.lock", undisturbed().lock.as_bytes());
@@ -257,7 +258,7 @@ fn without_the_network_a_lock_and_its_packages_are_enough() {
 
 #[test]
 fn a_locked_build_refuses_another_definition() {
-    let (_folder, project) = seeded();
+    let project = seeded();
     project.define("desktop", &definition_with(&["nano"]));
     let ran = project.run(&["build", "--locked"]);
     ran.failed_with(&["kasmforge.lock", "--locked", "kasmforge lock"]);
@@ -268,7 +269,7 @@ fn a_locked_build_refuses_another_definition() {
 
 #[test]
 fn damaged_packages_are_noticed_and_fetched_again() {
-    let (_folder, project) = seeded();
+    let project = seeded();
     let packages = packages(&undisturbed().lock);
     for name in ["bash", "perl-base"] {
         damage(&blob(project.store(), &packages[name]));
@@ -298,7 +299,7 @@ fn largest(folder: &Path) -> PathBuf {
 
 #[test]
 fn damaged_unpacked_files_are_noticed_and_made_again() {
-    let (_folder, project) = seeded();
+    let project = seeded();
     let image = project.build("desktop");
     for forget_layers in [false, true] {
         fs::remove_file(&image.archive).expect("the archive");
@@ -317,7 +318,7 @@ fn damaged_unpacked_files_are_noticed_and_made_again() {
 /// Layers are copied from archives of earlier builds; what is damaged there is made again.
 #[test]
 fn a_damaged_archive_of_an_earlier_build_is_not_copied_from() {
-    let (_folder, project) = seeded();
+    let project = seeded();
     let earlier = project.build("desktop");
     project.define("other", &definition());
     damage(&earlier.archive);
@@ -336,7 +337,7 @@ fn a_damaged_archive_of_an_earlier_build_is_not_copied_from() {
 
 #[test]
 fn lost_records_cost_time_and_nothing_else() {
-    let (_folder, project) = seeded();
+    let project = seeded();
     project.build("desktop");
     for entry in fs::read_dir(project.store().join("trees")).expect("trees") {
         let folder = entry.expect("a tree").path();
@@ -407,7 +408,7 @@ fn inode(path: &Path) -> u64 {
 
 #[test]
 fn a_changed_file_gives_the_last_archive_a_new_end_unless_somebody_needs_it() {
-    let (_folder, project) = seeded();
+    let project = seeded();
     let first = project.build("desktop");
     let before = inode(&first.archive);
     let bytes = fs::read(&first.archive).expect("the archive");
@@ -447,7 +448,7 @@ fn a_changed_file_gives_the_last_archive_a_new_end_unless_somebody_needs_it() {
     assert!(third.archive.exists(), "a linked archive was taken");
 
     // However it came to be, the archive is that of a build from nothing.
-    let (_other, clean) = seeded();
+    let clean = seeded();
     clean.define("desktop", &changed("fourth"));
     let wanted = clean.build("desktop");
     assert_eq!(wanted.digest, fourth.digest);
@@ -457,8 +458,8 @@ fn a_changed_file_gives_the_last_archive_a_new_end_unless_somebody_needs_it() {
 
 #[test]
 fn projects_that_share_a_store_each_give_their_own_archive_a_new_end() {
-    let (folder, one) = seeded();
-    let other = Project::with_store(&folder.path().join("store"));
+    let one = seeded();
+    let other = Project::with_store(one.store());
     other.file("kasmforge.lock", undisturbed().lock.as_bytes());
     let changed = |text: &str| definition().replace("\"probe\"\n", &format!("\"{text}\"\n"));
     let build = |project: &Project, text: &str| {
@@ -475,7 +476,7 @@ fn projects_that_share_a_store_each_give_their_own_archive_a_new_end() {
 
 #[test]
 fn after_a_kill_at_any_point_the_next_build_gives_the_same() {
-    let (_folder, project) = seeded();
+    let project = seeded();
     for said in ["unpacking", "configuring", "packing"] {
         let mut child = project
             .command()
@@ -504,7 +505,7 @@ fn kills() -> u32 {
 
 #[test]
 fn killed_at_random_instants() {
-    let (_folder, project) = seeded();
+    let project = seeded();
     let start = |project: &Project| {
         let mut command = project.command();
         command
@@ -545,7 +546,7 @@ fn killed_at_random_instants() {
 
 #[test]
 fn a_killed_build_leaves_no_process() {
-    let (_folder, project) = seeded();
+    let project = seeded();
     let asleep = served(&Deb::new("probe", "1").script("postinst", "exec sleep 86399"));
     project.define("desktop", &with_deb(&asleep.address));
     let mut child = project
@@ -599,7 +600,7 @@ fn descendants(pid: u32) -> Vec<u32> {
 
 #[test]
 fn two_builds_at_once_share_a_store() {
-    let (_folder, project) = seeded();
+    let project = seeded();
     let other = Project::with_store(project.store());
     other
         .define("desktop", &definition())
@@ -650,7 +651,7 @@ fn with_deb(address: &str) -> String {
 /// What a build says about a package whose scripts misbehave; and that the next, of a package that
 /// was mended, succeeds.
 fn fails_until_mended(broken: &Deb, words: &[&str]) {
-    let (_folder, project) = seeded();
+    let project = seeded();
     let (broken, mended) = (served(broken), served(&Deb::new("probe", "2")));
     project.define("desktop", &with_deb(&broken.address));
     let ran = project.run(&["build"]);
@@ -702,7 +703,7 @@ fn a_private_key_made_by_a_script_fails_the_build() {
 
 #[test]
 fn scripts_see_neither_the_network_nor_the_host() {
-    let (_folder, project) = seeded();
+    let project = seeded();
     let secret = TempDir::new().expect("a temporary folder");
     fs::write(secret.path().join("secret"), "of the host").expect("a file");
     let mended = served(&Deb::new("probe", "1").script(
@@ -726,7 +727,7 @@ fn two_packages_with_the_same_file_are_refused() {
         Deb::new("probe-one", "1").file("usr/share/probe", b"one"),
         Deb::new("probe-two", "1").file("usr/share/probe", b"two"),
     ]);
-    let (_folder, project) = seeded();
+    let project = seeded();
     project.define(
         "desktop",
         &(definition_with(&["probe-one", "probe-two"]) + &archive.table()),
@@ -739,7 +740,7 @@ fn two_packages_with_the_same_file_are_refused() {
 
 #[test]
 fn a_host_without_user_namespaces_is_told_what_to_allow() {
-    let (_folder, project) = seeded();
+    let project = seeded();
     let forbid = "echo 0 >/proc/sys/user/max_user_namespaces && exec \"$@\"";
     let forbidden = || {
         let own = [

@@ -6,9 +6,9 @@
 //! `iproute2` and `busybox-static`.
 
 mod support {
-    pub(crate) mod archive;
     pub(crate) mod engine;
     pub(crate) mod kasm;
+    pub(crate) mod project;
     pub(crate) mod python;
 }
 
@@ -20,9 +20,9 @@ use std::time::{Duration, Instant};
 
 use insta::assert_snapshot;
 use serde_json::{Value, json};
-use support::archive::{Project, Ran, debian};
 use support::engine::Engine;
 use support::kasm::{Fake, Fault, KEY, SECRET, USER};
+use support::project::{Project, Ran, debian};
 use support::python;
 
 /// A value of a variable that must not be shown either.

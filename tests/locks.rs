@@ -4,12 +4,16 @@
 
 mod support {
     pub(crate) mod archive;
+    pub(crate) mod oracle;
+    pub(crate) mod project;
+    pub(crate) mod server;
 }
 
 use std::process::Command;
 
 use insta::assert_snapshot;
-use support::archive::{Archive, Deb, Project, Ran, debian};
+use support::archive::{Archive, Deb};
+use support::project::{Project, Ran, debian};
 
 /// A month after the archives made here.
 const LATER: &str = "Mon, 10 Jul 2023 08:00:00 UTC";
@@ -125,7 +129,7 @@ fn what_cannot_be_locked_here_spoils_nothing_else() {
     let archive = Archive::of(&panel("1"));
     let project = project(&archive, "");
     let vendor = tempfile::TempDir::new().expect("a temporary folder");
-    let address = support::archive::Server::of(vendor.path()).address();
+    let address = support::server::Server::of(vendor.path()).address();
     let text = format!(
         "{}\n{}\n[[packages.deb]]\nurl = \"{address}/probe-vendor_1_all.deb\"\n",
         debian(),
@@ -496,13 +500,13 @@ fn packages_that_mirrors_dropped_are_looked_for_elsewhere() {
         .run(&lock)
         .failed_with(&["no mirror has these locked packages any more: probe-library"]);
     // A mirror that keeps old packages by digest.
-    let digest = support::archive::sha256_of(&library);
+    let digest = support::oracle::sha256_of(&library);
     let by_hash = pool.join("by-hash/SHA256");
     std::fs::create_dir_all(&by_hash).expect("a folder");
     std::fs::write(by_hash.join(&digest), &library).expect("a file");
     run(&project, &lock);
     // A snapshot service, asked as of the lock's own day.
-    let other = Project::with_store(&folder.path().join("store"));
+    let other = Project::with_own_store();
     for name in ["desktop", "modules/panel"] {
         let path = project.path().join(format!("workspaces/{name}.toml"));
         other.define(name, &std::fs::read_to_string(path).expect("a definition"));
@@ -514,7 +518,7 @@ fn packages_that_mirrors_dropped_are_looked_for_elsewhere() {
         .join("snapshot/archive/local/20230610T080000Z/pool");
     std::fs::create_dir_all(&kept).expect("a folder");
     std::fs::write(kept.join("probe-library_1_all.deb"), &library).expect("a file");
-    let snapshot = support::archive::Server::of(&folder.path().join("snapshot"));
+    let snapshot = support::server::Server::of(&folder.path().join("snapshot"));
     let other = other.variable("KASMFORGE_SNAPSHOT", &snapshot.address());
     run(&other, &lock);
     let asked = snapshot.asked();

@@ -6,10 +6,15 @@
 
 mod support {
     pub(crate) mod archive;
+    pub(crate) mod oracle;
+    pub(crate) mod project;
+    pub(crate) mod server;
 }
 
 use insta::assert_snapshot;
-use support::archive::{Archive, Deb, Project, Server, debian};
+use support::archive::{Archive, Deb};
+use support::project::{Project, debian};
+use support::server::Server;
 
 /// What the command says about the workspace `desktop`, once it is certain that it refused it and
 /// wrote nothing.

@@ -3,7 +3,8 @@
 //! Needs `skopeo` and `umoci`, the two that read images without an engine.
 
 mod support {
-    pub(crate) mod archive;
+    pub(crate) mod oracle;
+    pub(crate) mod project;
 }
 
 use std::collections::BTreeMap;
@@ -13,7 +14,8 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
-use support::archive::{Project, debian, sha256};
+use support::oracle::sha256;
+use support::project::{Project, debian};
 
 const FORMATS: [&str; 4] = ["archive", "oci-archive", "docker-archive", "oci-dir"];
 const COMPRESSIONS: [&str; 3] = ["none", "gzip", "zstd"];

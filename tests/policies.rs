@@ -6,6 +6,9 @@
 mod support {
     pub(crate) mod apt;
     pub(crate) mod archive;
+    pub(crate) mod oracle;
+    pub(crate) mod project;
+    pub(crate) mod server;
 }
 
 use std::collections::BTreeSet;
@@ -15,7 +18,10 @@ use std::process::Command;
 
 use insta::assert_snapshot;
 use support::apt::Apt;
-use support::archive::{Archive, Deb, Image, Project, Ran, Server, architecture, debian};
+use support::archive::{Archive, Deb};
+use support::oracle::architecture;
+use support::project::{Image, Project, Ran, debian};
+use support::server::Server;
 
 /// The tables that name archives made here, each with what is said of it besides.
 fn archives(archives: &[(&Archive, &str)]) -> String {

@@ -5,15 +5,19 @@
 mod support {
     pub(crate) mod archive;
     pub(crate) mod certificates;
+    pub(crate) mod oracle;
     pub(crate) mod private;
+    pub(crate) mod project;
+    pub(crate) mod server;
 }
 
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use support::archive::{Archive, Deb, Image, Project, Ran, debian};
+use support::archive::{Archive, Deb};
 use support::private::Private;
+use support::project::{Image, Project, Ran, debian};
 
 /// Words that may stand nowhere but where they were put by hand.
 const PASSWORD: &str = "wordOnlyTheServerMayHear";
@@ -86,7 +90,7 @@ fn no_login_is_in_an_image() {
     let image = Image::of(&ran);
     let secrets = [
         PASSWORD.to_owned(),
-        support::private::base64(&format!("me:{PASSWORD}")),
+        support::oracle::base64(&format!("me:{PASSWORD}")),
     ];
     for secret in &secrets {
         assert!(!format!("{ran:?}").contains(secret), "{ran:?}");
@@ -144,7 +148,7 @@ fn a_login_does_not_follow_to_another_host() {
 /// That no secret, in no form, is in what a run said or wrote.
 fn nothing_leaked(project: &Project, ran: &Ran, vendor: &Path) {
     // `me:` and the password, and the token, as base64 has them.
-    let coded = support::private::base64(&format!("me:{PASSWORD}"));
+    let coded = support::oracle::base64(&format!("me:{PASSWORD}"));
     for secret in [PASSWORD, TOKEN, &coded] {
         assert!(!ran.output.contains(secret), "{}", ran.output);
         assert!(!ran.errors.contains(secret), "{}", ran.errors);

@@ -5,7 +5,10 @@
 mod support {
     pub(crate) mod archive;
     pub(crate) mod certificates;
+    pub(crate) mod oracle;
+    pub(crate) mod project;
     pub(crate) mod registry;
+    pub(crate) mod server;
 }
 
 use std::fs;
@@ -15,8 +18,9 @@ use std::process::Command;
 
 use insta::assert_snapshot;
 use serde_json::Value;
-use support::archive::{Archive, Deb, Project, Ran, debian};
+use support::archive::{Archive, Deb};
 use support::certificates;
+use support::project::{Project, Ran, debian};
 use support::registry::{Fault, Front, Registry, pulled};
 use tempfile::TempDir;
 
@@ -127,7 +131,7 @@ fn what_was_built_is_pushed_and_only_what_is_new() {
     assert!(again.errors.contains(&words), "{}", again.errors);
 
     // A store without what was compressed and noted comes to the same digests.
-    let twin = Project::with_store(&folder.path().join("store"));
+    let twin = Project::with_own_store();
     define(&twin, &archive, "one");
     twin.file("kasmforge.lock", project.lock().expect("a lock").as_bytes());
     twin.build("desktop");

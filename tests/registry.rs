@@ -6,9 +6,11 @@
 //! `apt-get install chromium chromium-driver`; its screenshots are kept below `target/test-output`.
 
 mod support {
-    pub(crate) mod archive;
     pub(crate) mod browser;
     pub(crate) mod engine;
+    pub(crate) mod oracle;
+    pub(crate) mod project;
+    pub(crate) mod server;
 }
 
 use std::collections::BTreeMap;
@@ -19,8 +21,10 @@ use std::process::Command;
 
 use insta::assert_snapshot;
 use serde_json::{Value, json};
-use support::archive::{Project, Ran, Server, architecture};
 use support::browser::Browser;
+use support::oracle::architecture;
+use support::project::{Project, Ran};
+use support::server::Server;
 
 const REGISTRY: &str = "name = \"Example desktops\"\n\
     description = \"Desktops for everybody at Example, the same on every machine.\"\n\
@@ -39,13 +43,11 @@ fn digest(letter: char) -> String {
 /// A project whose registry lists these workspaces: names, and what stands in `[kasm]`.
 struct Shop {
     project: Project,
-    _store: tempfile::TempDir,
 }
 
 impl Shop {
     fn of(workspaces: &[(&str, &str)]) -> Self {
-        let store = tempfile::tempdir().expect("a temporary folder");
-        let project = Project::with_store(store.path());
+        let project = Project::with_own_store();
         project.file("registry.toml", REGISTRY.as_bytes());
         project.file(
             "files/icon.svg",
@@ -60,10 +62,7 @@ impl Shop {
             );
             project.define(name, &text);
         }
-        let shop = Self {
-            project,
-            _store: store,
-        };
+        let shop = Self { project };
         shop.lock(workspaces);
         shop
     }

@@ -5,7 +5,7 @@
 //! (util-linux), GNU `tar`, and the mirror the host's apt uses.
 
 mod support {
-    pub(crate) mod archive;
+    pub(crate) mod project;
 }
 
 use std::fs;
@@ -13,7 +13,7 @@ use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use support::archive::{Image, Project, Ran, debian};
+use support::project::{Image, Project, Ran, debian};
 use tempfile::TempDir;
 
 /// The ordinary user: one that no file of the host belongs to.

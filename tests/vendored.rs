@@ -4,13 +4,17 @@
 
 mod support {
     pub(crate) mod archive;
+    pub(crate) mod oracle;
+    pub(crate) mod project;
+    pub(crate) mod server;
 }
 
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use support::archive::{Archive, Deb, Image, Project, Ran, damage, debian};
+use support::archive::{Archive, Deb};
+use support::project::{Image, Project, Ran, damage, debian};
 
 /// The same project with a store of its own, and the lock.
 fn twin(project: &Project, store: &Path) -> Project {

@@ -5,10 +5,14 @@
 
 mod support {
     pub(crate) mod archive;
+    pub(crate) mod oracle;
+    pub(crate) mod project;
+    pub(crate) mod server;
 }
 
 use serde_json::Value;
-use support::archive::{Archive, Deb, Project, debian};
+use support::archive::{Archive, Deb};
+use support::project::{Project, debian};
 
 #[test]
 fn scripts_that_look_at_the_world_are_named() {

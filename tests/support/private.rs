@@ -4,7 +4,6 @@ use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -15,6 +14,7 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use tempfile::TempDir;
 
 use super::certificates;
+use super::oracle::base64;
 
 /// The server. It lives as long as the test process.
 pub(crate) struct Private {
@@ -204,14 +204,4 @@ fn make_certificates() -> TempDir {
     let folder = TempDir::new().expect("a temporary folder");
     certificates::make(folder.path(), "IP:127.0.0.1,IP:127.0.0.2");
     folder
-}
-
-/// Base64, by another program than the one under test.
-pub(crate) fn base64(text: &str) -> String {
-    let folder = TempDir::new().expect("a temporary folder");
-    let path = folder.path().join("text");
-    fs::write(&path, text).expect("a file");
-    let ran = Command::new("base64").arg("--wrap=0").arg(&path).output();
-    let ran = ran.expect("`base64` runs (coreutils)");
-    String::from_utf8_lossy(&ran.stdout).trim().to_owned()
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
-use crate::support::archive::shared_store;
+use crate::support::project::shared_store;
 
 /// What is fetched by `pip`. cloud-init is judged by its own schema, which needs the rest.
 const PACKAGES: [&str; 8] = [
